@@ -1,12 +1,43 @@
-//! The state machine: pure, with no I/O, no clock and no randomness.
+//! The state machine of a run: what a workflow means, and nothing else.
+//!
+//! Owns every rule of semantics. Never does I/O, reads a clock or draws a random number: time and
+//! ids come in as arguments, so that everything here is tested without a runtime and replayed from
+//! a log years later. Knows no storage, no wire format and no worker.
+//!
+//! The way through: a [`Command`] is decided ([`decide`]) on a [`Draft`], which folds each [`Event`]
+//! into the [`State`] as it is written; [`Draft::seal`] makes the events of one commit of it.
 
+mod attention;
+mod blueprint;
+mod command;
+mod decide;
+mod draft;
+mod event;
+mod fold;
 mod id;
+mod inputs;
+mod outcome;
+mod payload;
+mod plan;
 mod rejection;
+mod retry;
+mod state;
 mod time;
 
+pub use attention::{Attention, WakeKind};
+pub use blueprint::{Blueprint, BlueprintFault, BlueprintFaults, Definition, Step, Version};
+pub use command::{Answer, Command};
+pub use decide::{Policy, decide, start};
+pub use draft::{Draft, Sealed};
+pub use event::{BlueprintRef, Event, Failure, LossReason, Start};
+pub use fold::{CommitFacts, fold, payload_at};
 pub use id::{
     ExecutionId, ExecutionKey, Generation, Handle, ID_BYTES_MAX, MADE_ID_PREFIX, Namespace, RunId,
     Seq, StepName, Task, TaskToken, escape, spread, unescape,
 };
+pub use inputs::{Arguments, INPUTS, arguments, unwrapped, with_inputs};
+pub use outcome::{Outcome, Submission};
+pub use payload::{At, INLINE_BYTES_MAX, Json, Payload, Stored};
 pub use rejection::{InvalidId, Rejection};
+pub use state::{Deadline, Done, FOLD_VERSION, Guard, OpenStep, Phase, State, Status};
 pub use time::Timestamp;

@@ -1,0 +1,272 @@
+//! What callers say to the engine and hear from it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use thiserror::Error;
+
+use crate::{
+    log,
+    workflow::{
+        Blueprint, BlueprintFaults, ExecutionId, Failure, Generation, InvalidId, Json, Namespace,
+        Rejection, RunId, State, StepName, Timestamp, Version,
+    },
+};
+
+/// A request to start an execution.
+#[derive(Clone, Debug)]
+pub struct StartRequest {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The workflow's name.
+    pub workflow: String,
+    /// Which version of it; none: the newest.
+    pub version: Option<Version>,
+    /// The id that the user chose; none: one is made.
+    pub execution: Option<ExecutionId>,
+    /// The workflow's inputs; an object.
+    pub input: serde_json::Value,
+    /// The request's own id, under which a repetition gives the same execution; empty: none.
+    pub request: String,
+    /// How long the execution may take; none: for ever.
+    pub timeout: Option<Duration>,
+    /// The caller's own id for what this belongs to.
+    pub correlation_id: String,
+    /// The caller's own labels.
+    pub tags: Vec<String>,
+}
+
+/// What became of a start.
+#[derive(Clone, Debug)]
+pub struct Started {
+    /// The execution's id.
+    pub execution: ExecutionId,
+    /// Which use of the id.
+    pub generation: Generation,
+    /// The run.
+    pub run: RunId,
+    /// When it started.
+    pub started: Timestamp,
+    /// Whether another request had started it: the id was in use by an open execution.
+    pub was_running: bool,
+}
+
+/// A worker's poll.
+#[derive(Clone, Debug)]
+pub struct PollRequest {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The worker's id.
+    pub worker: String,
+    /// How long to wait for a task.
+    pub wait: Duration,
+    /// The connection it came on, where there is one: a heartbeat without a task id only counts on
+    /// the connection on which its worker polls.
+    pub connection: Option<String>,
+}
+
+/// A task in a worker's hands.
+#[derive(Clone, Debug)]
+pub struct TaskForWorker {
+    /// The token that a result is submitted with.
+    pub token: String,
+    /// The execution's id.
+    pub execution: ExecutionId,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The step to run.
+    pub step: StepName,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// What to call the step with, by parameter.
+    pub inputs: BTreeMap<String, serde_json::Value>,
+    /// When the lease ends.
+    pub lease_until: Timestamp,
+    /// When the attempt was handed out.
+    pub created: Timestamp,
+}
+
+/// A run as it stands, with what its state refers to.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The state, checked against the log.
+    pub state: State,
+    /// The pinned blueprint.
+    pub blueprint: Arc<Blueprint>,
+    /// The workflow's inputs.
+    pub input: Json,
+    /// The outputs of the completed steps, as they were submitted.
+    pub outputs: BTreeMap<StepName, Json>,
+    /// The data of steps that sleep or wait for approval.
+    pub data: BTreeMap<StepName, Json>,
+    /// The engine's clock when it was described: what remaining times are measured from.
+    pub now: Timestamp,
+    /// What holds the run up, in words for a person: "no worker announces step `x`", ...
+    pub notes: Vec<String>,
+}
+
+/// A worker as it registered.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct WorkerRecord {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The worker's id.
+    pub worker: String,
+    /// The language it is written in.
+    pub language: String,
+    /// The version of its SDK.
+    pub version: String,
+    /// The steps it has, by name; empty: it did not say.
+    pub steps: Vec<StepName>,
+    /// How many tasks it runs at once; none: it did not say, and is taken to run one.
+    pub slots: Option<u32>,
+    /// When it last showed a sign of life.
+    pub seen: Timestamp,
+}
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only executions of this workflow.
+    pub workflow: Option<String>,
+    /// Only executions that stand so.
+    pub status: Option<Standing>,
+}
+
+/// Where an execution stands, as lists show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Steps are ready or under way.
+    Running,
+    /// Nothing but sleeps is open.
+    Sleeping,
+    /// Nothing moves until somebody approves.
+    WaitingForApproval,
+    /// Closed: every step is over.
+    Completed,
+    /// Closed: a step failed for good.
+    Failed,
+    /// Closed: cancelled.
+    Cancelled,
+    /// Closed: its own time was over.
+    TimedOut,
+}
+
+/// An execution in a list.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Record {
+    /// The namespace.
+    #[serde(rename = "ns")]
+    pub namespace: Namespace,
+    /// The execution's id.
+    #[serde(rename = "eid")]
+    pub execution: ExecutionId,
+    /// Which use of the id.
+    #[serde(rename = "gen")]
+    pub generation: Generation,
+    /// The run.
+    pub run: RunId,
+    /// The last commit that this record knows: of two records of a run, the higher wins.
+    pub seq: u64,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The version it is pinned to.
+    pub version: Version,
+    /// Where it stands.
+    pub status: Standing,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+    /// How many steps it has, and how many of them are over.
+    pub steps: (u32, u32),
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// The caller's own id for what this belongs to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub correlation_id: String,
+    /// The caller's own labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The executions of this page.
+    pub records: Vec<Record>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// Whether there are more after this page.
+    pub has_more: bool,
+}
+
+/// What became of a submitted blueprint.
+#[derive(Clone, Debug)]
+pub struct BlueprintPut {
+    /// Its version.
+    pub version: Version,
+    /// Its content hash.
+    pub hash: String,
+    /// Whether this made a new version; else the newest one was the same.
+    pub is_new: bool,
+}
+
+/// A blueprint as it is kept.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub struct StoredBlueprint {
+    /// Its version within its name.
+    pub version: Version,
+    /// When it was submitted.
+    pub created: Timestamp,
+    /// The language of the worker that submitted it.
+    #[serde(default)]
+    pub language: String,
+    /// The graph.
+    pub blueprint: Arc<Blueprint>,
+}
+
+/// A run that was taken out of the way because it can not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct DeadRun {
+    /// Where it is found.
+    pub handle: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Why the engine did not do as it was asked.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The caller is wrong; the same request will be refused again.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// A name that can not be one.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidId),
+    /// A blueprint that can not be one.
+    #[error(transparent)]
+    InvalidBlueprint(#[from] BlueprintFaults),
+    /// Nothing by that name; `what` says what was looked for.
+    #[error("{what}")]
+    NotFound {
+        /// What was looked for, and what to do.
+        what: String,
+    },
+    /// The input can not be used; `what` says why.
+    #[error("{what}")]
+    InvalidInput {
+        /// What is wrong with it, and what to do.
+        what: String,
+    },
+    /// The store did not do as it should.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// This instance is going down; ask another, or again later.
+    #[error("this instance is shutting down; try again")]
+    ShuttingDown,
+}

@@ -1,0 +1,112 @@
+//! Requests to change a run; each may be refused, and each may be sent twice.
+
+use super::{
+    id::{StepName, Task},
+    outcome::Outcome,
+    payload::Payload,
+    time::Timestamp,
+};
+
+/// A request to change a run that has started.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A worker says how its attempt ended.
+    SubmitResult {
+        /// The attempt, from its token.
+        task: Task,
+        /// The worker's id.
+        worker: String,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// A worker is to have a step that is ready, or one that was reserved and never fetched.
+    LeaseStep {
+        /// The attempt to begin: the ready one, or the one after the attempt nobody fetched.
+        task: Task,
+        /// The worker that gets it.
+        worker: String,
+    },
+    /// A worker shows that it still works on an attempt.
+    ExtendLease {
+        /// The attempt, from its token.
+        task: Task,
+        /// The worker's id.
+        worker: String,
+    },
+    /// Time has passed: do whatever is due.
+    Wake,
+    /// A person approves; the response becomes the step's output.
+    Approve {
+        /// The step; none: the only one that waits.
+        step: Option<StepName>,
+        /// Who, in the caller's words.
+        by: String,
+        /// The request's id; a repetition changes nothing.
+        request: String,
+        /// The answer.
+        response: Payload,
+    },
+    /// A person rejects; the step fails.
+    Reject {
+        /// The step; none: the only one that waits.
+        step: Option<StepName>,
+        /// Who, in the caller's words.
+        by: String,
+        /// The request's id; a repetition changes nothing.
+        request: String,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody ends the execution.
+    Cancel {
+        /// Who, in the caller's words.
+        by: String,
+        /// The request's id; a repetition changes nothing.
+        request: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Command {
+    /// The payload that the command carries, to be kept as a blob when it is large.
+    pub fn payload_mut(&mut self) -> Option<&mut Payload> {
+        match self {
+            Self::SubmitResult { outcome, .. } => outcome.payload_mut(),
+            Self::Approve { response, .. } => Some(response),
+            Self::LeaseStep { .. }
+            | Self::ExtendLease { .. }
+            | Self::Wake
+            | Self::Reject { .. }
+            | Self::Cancel { .. } => None,
+        }
+    }
+
+    /// The request's id, which the commit that applies it names; none: the state of a step, or the
+    /// clock, makes a repetition harmless.
+    pub fn request(&self) -> Option<&str> {
+        match self {
+            Self::Approve { request, .. }
+            | Self::Reject { request, .. }
+            | Self::Cancel { request, .. } => Some(request),
+            Self::SubmitResult { .. }
+            | Self::LeaseStep { .. }
+            | Self::ExtendLease { .. }
+            | Self::Wake => None,
+        }
+    }
+}
+
+/// What the caller of an accepted command is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// It is applied.
+    Applied,
+    /// It was applied before, or nothing was left to do.
+    Unchanged,
+    /// The worker has the step to itself.
+    Leased {
+        /// The end of the lease.
+        until: Timestamp,
+    },
+}

@@ -1,0 +1,318 @@
+//! State = fold(events): how each event changes a run.
+//!
+//! Total and deterministic: an event that could be written can be folded. What cannot follow from
+//! the state is a bug of the writer and panics; logs with broken bytes never get this far, because
+//! the log checks them first.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::{
+    event::{Event, Failure, LossReason, Start},
+    id::{Seq, StepName},
+    payload::{At, Json, Payload, Stored},
+    state::{Deadline, Done, Guard, KEPT_BYTES_MAX, OpenStep, Phase, REQUESTS_MAX, State, Status},
+    time::Timestamp,
+};
+
+/// The facts of one commit that the fold needs beside its events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitFacts {
+    /// Its number.
+    pub seq: Seq,
+    /// Its time, which never goes back within a run.
+    pub time: Timestamp,
+}
+
+/// Folds the events of one commit into `state`; none before commit 0.
+///
+/// # Panics
+///
+/// On events that no [`decide`](super::decide) can have written after this state.
+pub fn fold(state: Option<State>, commit: CommitFacts, events: &[Event]) -> State {
+    let mut folder = Folder::new(state, commit);
+    for event in events {
+        folder.apply(event);
+    }
+    folder.close(events.is_empty())
+}
+
+/// Folds the events of one commit one by one.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    state: Option<State>,
+    commit: CommitFacts,
+    index: u32,
+}
+
+impl Folder {
+    /// Begins the commit `commit` after `state`.
+    pub(crate) fn new(state: Option<State>, commit: CommitFacts) -> Self {
+        Self { state, commit, index: 0 }
+    }
+
+    /// The state so far.
+    pub(crate) fn state_ref(&self) -> &State {
+        self.state.as_ref().expect("BUG: an event stands before the start of its run")
+    }
+
+    /// The commit under way.
+    pub(crate) fn facts(&self) -> CommitFacts {
+        self.commit
+    }
+
+    /// The state, to which nothing was applied.
+    pub(crate) fn into_untouched(self) -> State {
+        self.state.expect("BUG: a run begins without its start")
+    }
+
+    fn at(&self) -> At {
+        At(self.commit.seq, self.index)
+    }
+
+    fn state(&mut self) -> &mut State {
+        self.state.as_mut().expect("BUG: an event stands before the start of its run")
+    }
+
+    fn step(&mut self, step: &StepName) -> &mut OpenStep {
+        self.state().open.get_mut(step).expect("BUG: an event names a step that is not open")
+    }
+
+    /// What holds after every commit, whatever its events.
+    pub(crate) fn close(mut self, is_settlement: bool) -> State {
+        let CommitFacts { seq, time } = self.commit;
+        let state = self.state();
+        state.seq = seq;
+        state.time = time;
+        if !is_settlement {
+            state.moved = time;
+        }
+        if !state.is_active() {
+            state.guard = None;
+            if let (false, Some(deadline)) = (state.is_closed(), &mut state.deadline) {
+                deadline.entry.get_or_insert(seq);
+            }
+        }
+        self.state.expect("BUG: a run begins without its start")
+    }
+
+    /// Folds in the next event of the commit.
+    pub(crate) fn apply(&mut self, event: &Event) {
+        let CommitFacts { seq, time } = self.commit;
+        let at = self.at();
+        self.index += 1;
+        match event {
+            Event::ExecutionStarted(start) => self.state = Some(started(start, at, time)),
+            Event::GuardArmed { epoch, due } => {
+                self.state().guard = Some(Guard { epoch: *epoch, due: *due });
+            }
+            Event::StepScheduled { step, iteration, attempt, not_before } => {
+                let phase = Phase::Ready { since: seq, not_before: *not_before };
+                let open = self.open(step, *iteration, phase);
+                open.attempt = *attempt;
+            }
+            Event::StepStarted { step, iteration, attempt, worker, lease_until } => {
+                let phase = Phase::Leased { worker: worker.clone(), until: *lease_until };
+                let open = self.open(step, *iteration, phase);
+                open.attempt = *attempt;
+                open.started.get_or_insert(time);
+            }
+            Event::LeaseExtended { step, lease_until, .. } => {
+                if let Phase::Leased { until, .. } = &mut self.step(step).phase {
+                    *until = *lease_until;
+                }
+            }
+            Event::StepCompleted { step, attempt, result, .. } => {
+                self.complete(step, *attempt, &Stored::new(at, result));
+            }
+            Event::AttemptFailed { step, attempt, error } => {
+                self.step(step).failure = Some((*attempt, error.clone()));
+            }
+            Event::StepFailed { step, error, attempt, .. } => {
+                self.step(step).failure = Some((*attempt, error.clone()));
+            }
+            Event::AttemptLost { step, reason, .. } => match reason {
+                LossReason::LeaseEnded => self.step(step).losses += 1,
+                LossReason::NotFetched => {}
+            },
+            Event::StepRerouted { step, worker, until, .. } => {
+                let without = &mut self.step(step).without;
+                without.retain(|(name, end)| name != worker && *end > time);
+                without.push((worker.clone(), *until));
+            }
+            Event::InputsAdapted { step, with_inputs, .. } => {
+                self.step(step).adapted = true;
+                self.state().with_inputs.insert(step.clone(), *with_inputs);
+            }
+            Event::SleepStarted { step, attempt, duration_ms, until, data, .. } => {
+                let data = Stored::new(at, data);
+                let (until, duration_ms) = (*until, *duration_ms);
+                let open = self.step(step);
+                open.attempt = *attempt;
+                open.phase = Phase::Sleeping { since: seq, from: time, until, duration_ms, data };
+            }
+            Event::SleepEnded { step } => self.end_sleep(step),
+            Event::ApprovalRequested {
+                step,
+                attempt,
+                approval_type,
+                data,
+                timeout_ms,
+                due,
+                ..
+            } => {
+                let phase = Phase::Approval {
+                    since: seq,
+                    from: time,
+                    approval_type: approval_type.clone(),
+                    data: Stored::new(at, data),
+                    timeout_ms: *timeout_ms,
+                    due: *due,
+                };
+                let open = self.step(step);
+                open.attempt = *attempt;
+                open.phase = phase;
+            }
+            Event::ApprovalGranted { step, request, response, .. } => {
+                let attempt = self.step(step).attempt;
+                self.complete(step, attempt, &Stored::new(at, response));
+                self.remember(request);
+            }
+            Event::ApprovalRejected { step, request, reason, by } => {
+                let error = approval_rejected(by, reason);
+                let open = self.step(step);
+                open.failure = Some((open.attempt, error));
+                self.remember(request);
+            }
+            Event::ApprovalTimedOut { step } => {
+                let open = self.step(step);
+                open.failure = Some((open.attempt, approval_timed_out()));
+            }
+            Event::ExecutionCompleted => self.end(Status::Completed),
+            Event::ExecutionFailed { step, error } => {
+                self.end(Status::Failed { step: step.clone(), error: error.clone() });
+            }
+            Event::ExecutionCancelled { by, request, reason } => {
+                let (by, request, reason) = (by.clone(), request.clone(), reason.clone());
+                self.end(Status::Cancelled { by, request, reason });
+            }
+            Event::ExecutionTimedOut { timeout_ms } => {
+                self.end(Status::TimedOut { timeout_ms: *timeout_ms });
+            }
+        }
+    }
+
+    /// The open step, in `phase`; made when this is the first event of its iteration.
+    fn open(&mut self, step: &StepName, iteration: u32, phase: Phase) -> &mut OpenStep {
+        let fresh = OpenStep {
+            iteration,
+            attempt: 1,
+            phase: phase.clone(),
+            started: None,
+            losses: 0,
+            failure: None,
+            adapted: false,
+            without: vec![],
+        };
+        let open = self.state().open.entry(step.clone()).or_insert(fresh);
+        open.phase = phase;
+        open
+    }
+
+    fn complete(&mut self, step: &StepName, attempt: u32, output: &Stored) {
+        let time = self.commit.time;
+        let state = self.state();
+        let open = state.open.remove(step).expect("BUG: a step completes that is not open");
+        let offset =
+            |at: Timestamp| u64::try_from(at.since(state.started).as_millis()).unwrap_or(u64::MAX);
+        let began = offset(open.started.unwrap_or(time));
+        let At(seq, index) = output.at;
+        let done = Done(open.iteration, attempt, began, offset(time), seq, index, output.bytes);
+        state.done.insert(step.clone(), done);
+        keep(state, step, output.value.as_ref(), output.bytes);
+    }
+
+    fn end_sleep(&mut self, step: &StepName) {
+        let open = self.step(step);
+        let attempt = open.attempt;
+        let Phase::Sleeping { data, .. } = open.phase.clone() else {
+            panic!("BUG: a sleep ends that did not begin");
+        };
+        self.complete(step, attempt, &data);
+    }
+
+    fn remember(&mut self, request: &str) {
+        let requests = &mut self.state().requests;
+        requests.push_back(request.to_owned());
+        if requests.len() > REQUESTS_MAX {
+            requests.pop_front();
+        }
+    }
+
+    fn end(&mut self, status: Status) {
+        let time = self.commit.time;
+        let state = self.state();
+        state.status = status;
+        state.closed = Some(time);
+    }
+}
+
+/// The failure of a step whose approval was rejected.
+pub(crate) fn approval_rejected(by: &str, reason: &str) -> Failure {
+    let message = if reason.is_empty() { format!("rejected by {by}") } else { reason.to_owned() };
+    Failure { kind: "approval_rejected".to_owned(), message, stacktrace: String::new() }
+}
+
+/// The failure of a step whose approval nobody gave in time.
+pub(crate) fn approval_timed_out() -> Failure {
+    let message = "nobody answered the approval in time".to_owned();
+    Failure { kind: "approval_timeout".to_owned(), message, stacktrace: String::new() }
+}
+
+/// Keeps a small output in the state, in place of the oldest ones where it would not fit.
+fn keep(state: &mut State, step: &StepName, value: Option<&Json>, bytes: u64) {
+    let Some(value) = value else { return };
+    state.kept.push_back((step.clone(), value.clone()));
+    state.kept_bytes += bytes;
+    while state.kept_bytes > KEPT_BYTES_MAX {
+        let Some((oldest, _)) = state.kept.pop_front() else { break };
+        state.kept_bytes -= state.done.get(&oldest).map_or(0, |done| done.6);
+    }
+}
+
+fn started(start: &Start, at: At, time: Timestamp) -> State {
+    let deadline = start.deadline.map(|due| Deadline {
+        due,
+        timeout_ms: start.timeout_ms.unwrap_or_default(),
+        entry: None,
+    });
+    State {
+        namespace: start.namespace.clone(),
+        execution: start.execution.clone(),
+        generation: start.generation,
+        run: start.run,
+        blueprint: start.blueprint.clone(),
+        request: start.request.clone(),
+        input: Stored::new(at, &start.input),
+        started: time,
+        closed: None,
+        status: Status::Running,
+        deadline,
+        correlation_id: start.correlation_id.clone(),
+        tags: start.tags.clone(),
+        seq: at.0,
+        time,
+        moved: time,
+        guard: None,
+        open: BTreeMap::new(),
+        done: BTreeMap::new(),
+        kept: VecDeque::new(),
+        kept_bytes: 0,
+        with_inputs: start.with_inputs.clone(),
+        requests: VecDeque::new(),
+    }
+}
+
+/// The payload that the event at `at` of `events` carries.
+pub fn payload_at(events: &[Event], at: At) -> Option<&Payload> {
+    events.get(usize::try_from(at.1).ok()?)?.payload()
+}

@@ -1,0 +1,281 @@
+//! What a worker's submission means, before any state is looked at.
+//!
+//! Workers of the Cerebelum SDK say more than their status field: a step that raised reports
+//! SUCCESS with an `error` envelope, older ones ask for a sleep by a marker in the result, and a
+//! wrongly guessed call comes back as Python's message. Decided here once, for every caller.
+//!
+//! Source: docs/cerebelum.md "Results".
+
+use serde_json::{Map, Value};
+
+use super::{event::Failure, payload::Payload};
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// With a result.
+    Succeeded(Payload),
+    /// With a failure that its author meant.
+    Failed(Failure),
+    /// It asks to sleep; its output will be `data`.
+    Sleep {
+        /// How long, in milliseconds.
+        duration_ms: u64,
+        /// What becomes its output.
+        data: Payload,
+    },
+    /// It asks for a person's approval.
+    Approval {
+        /// The kind, in the step's own words.
+        approval_type: String,
+        /// What the person needs to know.
+        data: Payload,
+        /// How long to wait, in milliseconds; none: for ever.
+        timeout_ms: Option<u64>,
+    },
+    /// The worker does not have the step.
+    NotFound,
+    /// The step's function could not be called with the arguments it was sent; nothing ran.
+    CallMismatch {
+        /// Whether it has to be sent the workflow's `inputs`.
+        with_inputs: bool,
+        /// What it counts as when the call was corrected before.
+        failure: Failure,
+    },
+}
+
+/// What a worker submitted, field by field.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Submission {
+    /// Status SUCCESS with this result.
+    Success(Value),
+    /// Status FAILED, TIMEOUT or CANCELLED with this error.
+    Failed(Failure),
+    /// Status SLEEP.
+    Sleep {
+        /// How long, in milliseconds; below zero counts as zero.
+        duration_ms: i64,
+        /// The data it carries.
+        data: Value,
+    },
+    /// Status APPROVAL.
+    Approval {
+        /// The kind.
+        approval_type: String,
+        /// The data it carries.
+        data: Value,
+        /// How long to wait, in milliseconds; zero or below: for ever.
+        timeout_ms: i64,
+    },
+}
+
+/// The kind under which a worker reports that it lacks a step.
+const NOT_FOUND: &str = "not_found";
+/// The kind of a failure that a step reported by its `error` envelope.
+pub(crate) const STEP_ERROR: &str = "step_error";
+const SLEEP_MARKER: &str = "__cerebelum_sleep_request__";
+const APPROVAL_MARKER: &str = "__cerebelum_approval_request__";
+
+impl Outcome {
+    /// What `submission` means for a step called `step`.
+    pub fn of(submission: Submission, step: &str) -> Self {
+        match submission {
+            Submission::Success(Value::Object(fields)) => of_result(fields, step),
+            Submission::Success(value) => Self::Succeeded(Payload::of(value)),
+            Submission::Failed(failure) => of_failure(failure, step),
+            Submission::Sleep { duration_ms, data } => Self::Sleep {
+                duration_ms: duration_ms.max(0).unsigned_abs(),
+                data: Payload::of(data),
+            },
+            Submission::Approval { approval_type, data, timeout_ms } => {
+                let timeout_ms = u64::try_from(timeout_ms).ok().filter(|&millis| millis > 0);
+                Self::Approval { approval_type, data: Payload::of(data), timeout_ms }
+            }
+        }
+    }
+
+    /// The payload that it carries.
+    pub(crate) fn payload_mut(&mut self) -> Option<&mut Payload> {
+        match self {
+            Self::Succeeded(payload)
+            | Self::Sleep { data: payload, .. }
+            | Self::Approval { data: payload, .. } => Some(payload),
+            Self::Failed(_) | Self::NotFound | Self::CallMismatch { .. } => None,
+        }
+    }
+}
+
+fn of_result(fields: Map<String, Value>, step: &str) -> Outcome {
+    if fields.get(SLEEP_MARKER) == Some(&Value::Bool(true)) {
+        return of_sleep_marker(fields);
+    }
+    if fields.get(APPROVAL_MARKER) == Some(&Value::Bool(true)) {
+        return of_approval_marker(fields);
+    }
+    match fields.get("error") {
+        Some(error) if !fields.contains_key("ok") => {
+            let message = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
+            of_failure(
+                Failure { kind: STEP_ERROR.to_owned(), message, stacktrace: String::new() },
+                step,
+            )
+        }
+        _ => Outcome::Succeeded(Payload::of(Value::Object(fields))),
+    }
+}
+
+fn of_failure(failure: Failure, step: &str) -> Outcome {
+    if failure.kind == NOT_FOUND {
+        return Outcome::NotFound;
+    }
+    let may_be_call = failure.kind == STEP_ERROR || failure.kind == "TypeError";
+    match call_mismatch(&failure.message, step) {
+        Some(with_inputs) if may_be_call => Outcome::CallMismatch { with_inputs, failure },
+        _ => Outcome::Failed(failure),
+    }
+}
+
+/// Whether Python's message says that `inputs` was wrongly sent or wrongly left out.
+///
+/// The function stands in the message by its qualified name, so only its end is compared.
+fn call_mismatch(message: &str, step: &str) -> Option<bool> {
+    let (function, problem) = message.split_once("() ")?;
+    if !(function == step || function.ends_with(&format!(".{step}"))) {
+        return None;
+    }
+    if problem.starts_with("got an unexpected keyword argument 'inputs'") {
+        return Some(false);
+    }
+    let missing = problem.strip_prefix("missing ")?;
+    let is_argument = missing.contains("required positional argument")
+        || missing.contains("required keyword-only argument");
+    (is_argument && missing.contains("'inputs'")).then_some(true)
+}
+
+fn of_sleep_marker(mut fields: Map<String, Value>) -> Outcome {
+    let duration_ms = whole(fields.get("duration_ms")).unwrap_or(0);
+    Outcome::Sleep { duration_ms, data: data_of(&mut fields) }
+}
+
+fn of_approval_marker(mut fields: Map<String, Value>) -> Outcome {
+    let approval_type =
+        fields.get("approval_type").and_then(Value::as_str).unwrap_or("manual").to_owned();
+    let timeout_ms = whole(fields.get("timeout_ms")).filter(|&millis| millis > 0);
+    Outcome::Approval { approval_type, data: data_of(&mut fields), timeout_ms }
+}
+
+fn data_of(fields: &mut Map<String, Value>) -> Payload {
+    let data = fields.remove("data").filter(|data| !data.is_null());
+    Payload::of(data.unwrap_or_else(|| Value::Object(Map::new())))
+}
+
+/// A number of milliseconds; on the wire every number is a float.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "checked: finite and not below zero"
+)]
+fn whole(value: Option<&Value>) -> Option<u64> {
+    value?
+        .as_f64()
+        .filter(|number| number.is_finite() && *number >= 0.0)
+        .map(|number| number as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn failure(kind: &str, message: &str) -> Failure {
+        Failure { kind: kind.to_owned(), message: message.to_owned(), stacktrace: String::new() }
+    }
+
+    fn of_success(value: Value) -> Outcome {
+        Outcome::of(Submission::Success(value), "ship")
+    }
+
+    #[test]
+    fn an_error_envelope_is_a_failure_although_it_says_success() {
+        assert_eq!(
+            of_success(json!({"error": "boom"})),
+            Outcome::Failed(failure("step_error", "boom"))
+        );
+        assert_eq!(
+            of_success(json!({"error": {"code": 7}})),
+            Outcome::Failed(failure("step_error", "{\"code\":7}"))
+        );
+    }
+
+    #[test]
+    fn an_error_beside_ok_is_a_result() {
+        let value = json!({"ok": 1, "error": "none"});
+        assert_eq!(of_success(value.clone()), Outcome::Succeeded(Payload::of(value)));
+    }
+
+    #[test]
+    fn a_wrongly_guessed_call_is_told_from_a_failure() {
+        let mismatch = |message: &str, with_inputs| Outcome::CallMismatch {
+            with_inputs,
+            failure: failure("step_error", message),
+        };
+        let unexpected = "ship() got an unexpected keyword argument 'inputs'";
+        let missing = "main.<locals>.ship() missing 1 required positional argument: 'inputs'";
+        assert_eq!(of_success(json!({"error": unexpected})), mismatch(unexpected, false));
+        assert_eq!(of_success(json!({"error": missing})), mismatch(missing, true));
+        for other in [
+            "ship() got an unexpected keyword argument 'order'",
+            "other() got an unexpected keyword argument 'inputs'",
+            "starship() missing 1 required positional argument: 'inputs'",
+        ] {
+            assert_eq!(
+                of_success(json!({"error": other})),
+                Outcome::Failed(failure("step_error", other)),
+                "{other}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_plain_function_reports_the_same_mismatch_as_a_type_error() {
+        let message = "ship() missing 2 required positional arguments: 'inputs' and 'x'";
+        let submission = Submission::Failed(failure("TypeError", message));
+        let expected =
+            Outcome::CallMismatch { with_inputs: true, failure: failure("TypeError", message) };
+        assert_eq!(Outcome::of(submission, "ship"), expected);
+    }
+
+    #[test]
+    fn old_markers_are_sleep_and_approval() {
+        assert_eq!(
+            of_success(
+                json!({"__cerebelum_sleep_request__": true, "duration_ms": 1500.0, "data": {"a": 1}})
+            ),
+            Outcome::Sleep { duration_ms: 1500, data: Payload::of(json!({"a": 1})) }
+        );
+        assert_eq!(
+            of_success(json!({
+                "__cerebelum_approval_request__": true, "approval_type": "legal", "data": null, "timeout_ms": null
+            })),
+            Outcome::Approval {
+                approval_type: "legal".to_owned(),
+                data: Payload::of(json!({})),
+                timeout_ms: None
+            }
+        );
+    }
+
+    #[test]
+    fn an_approval_timeout_of_zero_is_none() {
+        let submission = Submission::Approval {
+            approval_type: "manual".to_owned(),
+            data: json!({}),
+            timeout_ms: 0,
+        };
+        let Outcome::Approval { timeout_ms, .. } = Outcome::of(submission, "ship") else {
+            panic!("not an approval")
+        };
+        assert_eq!(timeout_ms, None);
+    }
+}

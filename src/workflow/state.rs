@@ -1,0 +1,325 @@
+//! What a run's log adds up to.
+//!
+//! Invariants:
+//! * a state is a function of its events and nothing else; a snapshot equals the fold;
+//! * it holds no payload over [`INLINE_BYTES_MAX`](super::payload::INLINE_BYTES_MAX), so that it
+//!   stays small however large results are: a payload stands as a reference to its event;
+//! * a closed state never changes.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    event::{BlueprintRef, Failure},
+    id::{ExecutionId, Generation, Handle, Namespace, RunId, Seq, StepName},
+    payload::{At, Json, Stored},
+    time::Timestamp,
+};
+
+/// The version of this layout and of [`fold`](super::fold) together: a snapshot of another one is
+/// not read; the state is folded anew from the events.
+pub const FOLD_VERSION: u32 = 1;
+
+/// Where an execution stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not closed yet.
+    Running,
+    /// Every step is over.
+    Completed,
+    /// A step failed for good.
+    Failed {
+        /// The step whose failure it was.
+        step: StepName,
+        /// Why.
+        error: Failure,
+    },
+    /// Somebody cancelled it.
+    Cancelled {
+        /// Who.
+        by: String,
+        /// The request that did.
+        request: String,
+        /// Why.
+        reason: String,
+    },
+    /// Its own time was over.
+    TimedOut {
+        /// How long it was given, in milliseconds.
+        timeout_ms: u64,
+    },
+}
+
+impl Status {
+    /// The status in one word, for messages and lists.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed { .. } => "failed",
+            Self::Cancelled { .. } => "cancelled",
+            Self::TimedOut { .. } => "timed out",
+        }
+    }
+}
+
+/// A run, folded up to commit `seq`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// The namespace.
+    #[serde(rename = "ns")]
+    pub namespace: Namespace,
+    /// The execution's id, in full.
+    #[serde(rename = "eid")]
+    pub execution: ExecutionId,
+    /// Which use of the id.
+    #[serde(rename = "gen")]
+    pub generation: Generation,
+    /// The run.
+    pub run: RunId,
+    /// The workflow, pinned.
+    pub blueprint: BlueprintRef,
+    /// The request that started it.
+    pub request: String,
+    /// The workflow's inputs.
+    pub input: Stored,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it closed; none: it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+    /// Where it stands.
+    pub status: Status,
+    /// When the execution's own time is over, and how long that was; none: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline: Option<Deadline>,
+    /// The caller's own id for what this belongs to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub correlation_id: String,
+    /// The caller's own labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The last commit that is folded in.
+    pub seq: Seq,
+    /// The time of that commit.
+    #[serde(rename = "t")]
+    pub time: Timestamp,
+    /// The time of the last commit that was no settlement: what the guard's ladder counts from.
+    pub moved: Timestamp,
+    /// The guard that the log names; only while the run is active.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+    /// Steps that are neither waiting for others nor over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub open: BTreeMap<StepName, OpenStep>,
+    /// Steps that completed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub done: BTreeMap<StepName, Done>,
+    /// The outputs of the steps that completed last, oldest first, while they fit.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub kept: VecDeque<(StepName, Json)>,
+    /// The length of all of `kept`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub kept_bytes: u64,
+    /// Steps whose guessed call was corrected: whether they are sent `inputs`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub with_inputs: BTreeMap<StepName, bool>,
+    /// Approvals that were given, by request, newest last: what a repetition is answered from.
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub requests: VecDeque<String>,
+}
+
+/// How many request ids of approvals a state remembers.
+pub(crate) const REQUESTS_MAX: usize = 1000;
+
+/// The most bytes of outputs that a state carries itself.
+pub(crate) const KEPT_BYTES_MAX: u64 = 4096;
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// The end of an execution's own time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// When.
+    pub due: Timestamp,
+    /// How long the execution was given, in milliseconds.
+    pub timeout_ms: u64,
+    /// The commit that first left the run parked, and so gave the deadline an entry of its own;
+    /// none: a guard has covered it so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<Seq>,
+}
+
+/// The wake entry that covers a run while it is active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// The commit that made the run active.
+    pub epoch: Seq,
+    /// When a waker looks.
+    pub due: Timestamp,
+}
+
+/// A step that is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OpenStep {
+    /// Which iteration.
+    #[serde(rename = "i")]
+    pub iteration: u32,
+    /// The newest attempt.
+    #[serde(rename = "a")]
+    pub attempt: u32,
+    /// What it is waiting for.
+    pub phase: Phase,
+    /// When its first attempt was handed to a worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Timestamp>,
+    /// The newest attempts whose work was lost, in a row: what the back-off counts.
+    #[serde(default, skip_serializing_if = "is_none_lost")]
+    pub losses: u32,
+    /// A failure of an attempt that did not count yet, and which attempt it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<(u32, Failure)>,
+    /// Whether this iteration's call was corrected already (at most once).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adapted: bool,
+    /// Workers that do not have the step, and until when they are not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<(String, Timestamp)>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_none_lost(losses: &u32) -> bool {
+    *losses == 0
+}
+
+/// What an open step is waiting for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// A worker that takes it.
+    Ready {
+        /// The commit that made it ready: in the key of its offer.
+        since: Seq,
+        /// Not before this time; none: at once.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        not_before: Option<Timestamp>,
+    },
+    /// The worker that has it.
+    Leased {
+        /// The worker's id.
+        worker: String,
+        /// When others may try.
+        until: Timestamp,
+    },
+    /// The end of its sleep.
+    Sleeping {
+        /// The commit that began it: in the key of its timer.
+        since: Seq,
+        /// When it began.
+        from: Timestamp,
+        /// When it ends.
+        until: Timestamp,
+        /// How long it asked for, in milliseconds.
+        duration_ms: u64,
+        /// What becomes its output.
+        data: Stored,
+    },
+    /// A person's answer.
+    Approval {
+        /// The commit that asked: in the key of its timer.
+        since: Seq,
+        /// When it asked.
+        from: Timestamp,
+        /// The kind of approval.
+        approval_type: String,
+        /// What the person needs to know.
+        data: Stored,
+        /// How long it asked to wait, in milliseconds; none: for ever.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_ms: Option<u64>,
+        /// When waiting ends; none: never.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        due: Option<Timestamp>,
+    },
+}
+
+/// A step that completed: iteration, attempt, start and end (milliseconds after the run's start),
+/// the event that carries its output, and that output's length.
+///
+/// A plain row of numbers, because a run of a thousand steps has a thousand of them in each snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done(pub u32, pub u32, pub u64, pub u64, pub Seq, pub u32, pub u64);
+
+impl Done {
+    /// Which iteration.
+    pub fn iteration(&self) -> u32 {
+        self.0
+    }
+
+    /// The attempt that gave the result.
+    pub fn attempt(&self) -> u32 {
+        self.1
+    }
+
+    /// The event that carries the output.
+    pub fn at(&self) -> At {
+        At(self.4, self.5)
+    }
+}
+
+impl State {
+    /// Where this run is found; the hint is the last folded commit.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            namespace: self.namespace.clone(),
+            execution: self.execution.key(),
+            generation: self.generation,
+            run: self.run,
+            seq: self.seq,
+        }
+    }
+
+    /// Whether nothing can change the run any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.is_some()
+    }
+
+    /// Whether a step is ready or leased, so that a guard must cover the run.
+    pub fn is_active(&self) -> bool {
+        !self.is_closed()
+            && self.open.values().any(|step| match step.phase {
+                Phase::Ready { .. } | Phase::Leased { .. } => true,
+                Phase::Sleeping { .. } | Phase::Approval { .. } => false,
+            })
+    }
+
+    /// The output of a completed step: where it is, and the value when the state carries it.
+    pub fn output(&self, step: &str) -> Option<Stored> {
+        let done = self.done.get(step)?;
+        let kept = self.kept.iter().find(|(name, _)| &**name == step);
+        Some(Stored { at: done.at(), bytes: done.6, value: kept.map(|(_, value)| value.clone()) })
+    }
+
+    /// When the step completed by `done` started and ended.
+    pub fn times(&self, done: &Done) -> (Timestamp, Timestamp) {
+        (self.started.after_millis(done.2), self.started.after_millis(done.3))
+    }
+
+    /// The earliest time at which time alone changes the run; none: it waits for somebody.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        if self.is_closed() {
+            return None;
+        }
+        let steps = self.open.values().filter_map(|step| match &step.phase {
+            Phase::Ready { not_before, .. } => *not_before,
+            Phase::Leased { until, .. } | Phase::Sleeping { until, .. } => Some(*until),
+            Phase::Approval { due, .. } => *due,
+        });
+        steps.chain(self.deadline.map(|deadline| deadline.due)).min()
+    }
+}
