@@ -1,1 +1,119 @@
-//! Opens a store.
+//! Opens a store by its URL, probes it and counts what is asked of it.
+//!
+//! Owns: the URL forms, the clients' retry policy, the embedded store, the conformance probe, the
+//! store's layout record, the request counters. Must never know what an object means: keys and bodies
+//! belong to the layers above; the first segment of a key is looked at only to name a counter.
+//!
+//! Invariants:
+//! * every request of the process goes through one counting layer ([`Store::requests`]);
+//! * a key is the same whatever the store: a prefix in the URL is added below the counting layer;
+//! * deleting what is not there is `Ok` on every store;
+//! * [`Store::commits`] never retries by itself (docs/fencing.md R1: the loop is the log's).
+
+mod counted;
+mod counters;
+mod embedded;
+mod layout;
+mod open;
+mod probe;
+mod remote;
+mod target;
+
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+use crate::env::Env;
+
+pub use counters::{Family, Operation, Requests};
+pub use embedded::Embedded;
+pub use layout::{LAYOUT_KEY, Layout, LayoutError, layout};
+pub use open::OpenError;
+pub use probe::{Check, ProbeError, ProbeReport, probe};
+
+/// What a kind of store promises beyond put-if-absent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Traits {
+    /// A flat list comes in key order, so that its first key is the smallest.
+    pub ordered: bool,
+    /// One process owns the store, so that what it remembers of it is the truth.
+    pub exclusive: bool,
+}
+
+/// A store, opened: what every layer above gets. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    objects: Arc<dyn ObjectStore>,
+    commits: Arc<dyn ObjectStore>,
+    counters: Arc<counters::Counters>,
+    traits: Traits,
+    url: Arc<str>,
+}
+
+impl Store {
+    /// Opens the store that `url` names; no request is sent yet (`file:` and `embedded:` create their
+    /// directory).
+    ///
+    /// `env` gives the embedded store the time of its objects' last modification.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]: not worth a retry; each message says what to change. The exception is
+    /// [`OpenError::Owned`], which ends when the process that it names does.
+    pub async fn open(url: &str, env: Arc<dyn Env>) -> Result<Self, OpenError> {
+        open::open(url, env).await
+    }
+
+    /// A store around `objects`, under `name` in messages: for tests and simulations.
+    pub fn wrap(objects: Arc<dyn ObjectStore>, traits: Traits, name: &str) -> Self {
+        Self::assemble(Arc::clone(&objects), objects, traits, name)
+    }
+
+    /// Puts the counting layer, with shared counters, around both clients.
+    fn assemble(
+        objects: Arc<dyn ObjectStore>,
+        commits: Arc<dyn ObjectStore>,
+        traits: Traits,
+        url: &str,
+    ) -> Self {
+        let counters = Arc::new(counters::Counters::new());
+        let count = |inner| Arc::new(counted::Counted::new(inner, Arc::clone(&counters)));
+        Self {
+            objects: count(objects),
+            commits: count(commits),
+            counters: Arc::clone(&counters),
+            traits,
+            url: url.into(),
+        }
+    }
+
+    /// The client for reads, lists, deletes and writes that may be repeated: it retries by itself.
+    pub fn objects(&self) -> &Arc<dyn ObjectStore> {
+        &self.objects
+    }
+
+    /// The client for puts of commits: one try of at most 5 s each, no retry of its own.
+    pub fn commits(&self) -> &Arc<dyn ObjectStore> {
+        &self.commits
+    }
+
+    /// Whether a flat list comes in key order.
+    pub fn is_ordered(&self) -> bool {
+        self.traits.ordered
+    }
+
+    /// Whether this process alone can write to the store, so that a warm cache is authoritative.
+    pub fn is_exclusive(&self) -> bool {
+        self.traits.exclusive
+    }
+
+    /// What has been asked of the store since it was opened, by both clients together.
+    pub fn requests(&self) -> Requests {
+        self.counters.snapshot()
+    }
+
+    /// The URL as given, without credentials.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}

@@ -1,0 +1,120 @@
+//! Why the log did not answer; named by what the caller must do.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+/// The world is wrong, not the caller.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The commit may be in the log, or may still get there. Release no effect, drop the cached
+    /// state, answer UNAVAILABLE; the same request may be sent again, through any instance.
+    #[error("whether {key} was written is unknown; send the same request again")]
+    Unknown {
+        /// The key of the commit.
+        key: String,
+    },
+    /// Nothing was written. Back off and try again, or do what `what` says.
+    #[error("{what}")]
+    Unavailable {
+        /// What was tried on which key, and what to do.
+        what: String,
+        /// What the store said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The store asks for fewer requests. Try again after the pause.
+    #[error("the store asks for fewer requests; try again in {} ms", after.as_millis())]
+    Throttled {
+        /// How long to wait at least.
+        after: Duration,
+    },
+    /// The bytes are not what was written, or do not continue the log. Do not retry: a person must
+    /// look.
+    #[error("{key} is corrupt: {fault}; look at it with `lazarus log cat`, nothing was changed")]
+    Corrupt {
+        /// The key of the object.
+        key: String,
+        /// What is wrong with it.
+        fault: String,
+    },
+    /// A newer version wrote it. Leave it to an instance that can read it.
+    #[error("{key} was written by a newer version: {fault}; upgrade this instance")]
+    TooNew {
+        /// The key of the object.
+        key: String,
+        /// What this version does not know.
+        fault: String,
+    },
+}
+
+impl Error {
+    /// A read, a list or an index write that the store did not do.
+    pub fn of_store(action: &str, key: &str, source: object_store::Error) -> Self {
+        if is_throttling(&source) {
+            return Self::Throttled { after: PAUSE };
+        }
+        let advice = if is_refusal(&source) {
+            "check the credentials, the permissions and the URL of the store"
+        } else {
+            "try again"
+        };
+        let what = format!("the store did not {action} {key}; {advice}");
+        Self::Unavailable { what, source: Box::new(source) }
+    }
+}
+
+/// The pause after a throttled request: S3 asks for "reduced rate" without saying how much.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Whether the store refused the request as such: nothing was done, and repeating it is useless
+/// until somebody mends the set-up.
+pub(super) fn is_refusal(error: &object_store::Error) -> bool {
+    matches!(
+        error,
+        object_store::Error::PermissionDenied { .. }
+            | object_store::Error::Unauthenticated { .. }
+            | object_store::Error::NotSupported { .. }
+            | object_store::Error::NotImplemented { .. }
+            | object_store::Error::InvalidPath { .. }
+            | object_store::Error::UnknownConfigurationKey { .. }
+    )
+}
+
+/// Whether the store answered 429 or 503. `object_store` keeps the status to itself, so that its text
+/// is all there is to tell it by.
+fn is_throttling(error: &object_store::Error) -> bool {
+    let object_store::Error::Generic { source, .. } = error else { return false };
+    let text = source.to_string();
+    ["status code: 429 ", "status code: 503 "].iter().any(|status| text.contains(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> object_store::Error {
+        object_store::Error::Generic { store: "S3", source: text.into() }
+    }
+
+    #[test]
+    fn a_busy_store_is_told_from_a_broken_one() {
+        let busy = "Error performing GET http://s3/x in 1ms - Server returned non-2xx status code: \
+                    503 Service Unavailable: <Code>SlowDown</Code>";
+        let busy = Error::of_store("read", "run/x", generic(busy));
+        assert_eq!(busy.to_string(), "the store asks for fewer requests; try again in 1000 ms");
+        let broken = Error::of_store("read", "run/x", generic("connection reset"));
+        assert_eq!(broken.to_string(), "the store did not read run/x; try again");
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_check() {
+        let denied =
+            object_store::Error::PermissionDenied { path: "run/x".into(), source: "no".into() };
+        assert_eq!(
+            Error::of_store("read", "run/x", denied).to_string(),
+            "the store did not read run/x; check the credentials, the permissions and the URL of \
+             the store"
+        );
+    }
+}

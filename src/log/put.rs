@@ -1,0 +1,145 @@
+//! Rule R1: what the store's answer to a put-if-absent means.
+//!
+//! Neither an error nor "already exists" says whether *our* write is in: a reply can be lost after
+//! the write, a layer below can have sent it twice, and a conflict is reported as an existing object.
+//! So the object's own `cid` decides, and until it can be read the same bytes are sent again.
+//!
+//! Source: docs/fencing.md "R1".
+
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use object_store::PutMode;
+
+use super::{
+    commit::{Commit, Encoded},
+    error::{Error, is_refusal},
+    key::Key,
+    object::RunLog,
+};
+use crate::workflow::{ExecutionKey, Generation, Namespace, RunId};
+
+/// The first pause before the same bytes are sent again.
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What became of a commit.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Append {
+    /// It is in the log, for ever.
+    Committed,
+    /// Another stands in its place: this one, which is therefore also the news.
+    Lost(Box<Commit>),
+}
+
+impl RunLog {
+    /// Creates a run with its start commit, or returns who has this generation of the id.
+    ///
+    /// Costs and errors as [`RunLog::append`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RunLog::append`].
+    pub async fn create(
+        &self,
+        namespace: &Namespace,
+        execution: &ExecutionKey,
+        generation: Generation,
+        commit: &Encoded,
+        deadline: Duration,
+    ) -> Result<Append, Error> {
+        assert_eq!(commit.seq, 0, "BUG: a run is created with a commit that is not its first");
+        let (namespace, execution) = (namespace.clone(), execution.clone());
+        self.put(&Key::Id { namespace, execution, generation }, commit, deadline).await
+    }
+
+    /// Appends `commit` at exactly `commit.seq`, or returns who did.
+    ///
+    /// Linearizable per run: of all callers with one `seq`, exactly one sees [`Append::Committed`].
+    /// Costs 1 PUT; a lost race 1 GET more. `deadline` covers all retries. Dropping the future
+    /// leaves the outcome unknown.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Unknown`]: may still land. Release no effect, drop the cached state, answer
+    ///   UNAVAILABLE.
+    /// * [`Error::Unavailable`]: the store refuses to write; nothing was written.
+    /// * [`Error::Corrupt`], [`Error::TooNew`]: what stands in its place can not be read, or does not
+    ///   continue the log that we continue; ours is not in.
+    ///
+    /// Source: docs/format.md "Commit"; docs/fencing.md "R1".
+    pub async fn append(
+        &self,
+        run: RunId,
+        commit: &Encoded,
+        deadline: Duration,
+    ) -> Result<Append, Error> {
+        assert!(commit.run == run && commit.seq > 0, "BUG: a commit is appended to another run");
+        self.put(&Key::Run { run, seq: commit.seq }, commit, deadline).await
+    }
+
+    async fn put(&self, key: &Key, commit: &Encoded, deadline: Duration) -> Result<Append, Error> {
+        let resolved = Box::pin(self.put_until_resolved(key, commit));
+        match select(resolved, self.env.sleep(deadline)).await {
+            Either::Left((outcome, _)) => outcome,
+            Either::Right(((), _)) => Err(Error::Unknown { key: key.to_string() }),
+        }
+    }
+
+    /// Sends the same bytes until it is known whether they are in the log.
+    async fn put_until_resolved(&self, key: &Key, commit: &Encoded) -> Result<Append, Error> {
+        use object_store::Error::{AlreadyExists, Precondition};
+        let path = key.path();
+        // Whether an earlier attempt may have written, or may yet write: a later refusal says
+        // nothing about that one.
+        let mut may_be_in = false;
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let payload = commit.bytes.clone().into();
+            let put = self.store.commits().put_opts(&path, payload, PutMode::Create.into()).await;
+            match put {
+                Ok(_) => return Ok(Append::Committed),
+                Err(AlreadyExists { .. } | Precondition { .. }) => {
+                    may_be_in = true;
+                    if let Some(outcome) = self.who_is_in(key, commit).await? {
+                        return Ok(outcome);
+                    }
+                }
+                Err(error) if is_refusal(&error) && !may_be_in => {
+                    return Err(Error::of_store("write", &key.to_string(), error));
+                }
+                Err(error) => may_be_in |= !is_refusal(&error),
+            }
+            self.env.sleep(self.shortened(pause)).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Whose commit stands at `key`; none when that is not known: nothing stands there (the store
+    /// reported a conflict of two writes under way), or it could not be read just now.
+    async fn who_is_in(&self, key: &Key, ours: &Encoded) -> Result<Option<Append>, Error> {
+        let found = match self.commit(key).await {
+            Ok(found) => found,
+            Err(Error::Unknown { .. } | Error::Unavailable { .. } | Error::Throttled { .. }) => {
+                None
+            }
+            Err(error @ (Error::Corrupt { .. } | Error::TooNew { .. })) => return Err(error),
+        };
+        let Some(found) = found else { return Ok(None) };
+        if found.cid == ours.cid {
+            return Ok(Some(Append::Committed));
+        }
+        if let Some(before) = &ours.prev {
+            found.check_follows(before)?;
+        }
+        Ok(Some(Append::Lost(Box::new(found))))
+    }
+
+    /// Between half of `pause` and all of it, so that writers that collided do not meet again.
+    fn shortened(&self, pause: Duration) -> Duration {
+        let half = u64::try_from(pause.as_micros() / 2).unwrap_or(u64::MAX).max(1);
+        let random = u64::try_from(self.env.random() % u128::from(half)).unwrap_or(0);
+        Duration::from_micros(half + random)
+    }
+}

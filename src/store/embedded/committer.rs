@@ -1,0 +1,205 @@
+//! The one thread that writes: decides put-if-absent, and syncs all writes that wait as one batch.
+//!
+//! Invariant: an answer, also a refusal, is sent after the batch in which it was decided is synced;
+//! otherwise `AlreadyExists` could name an object that a crash takes away.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use bytes::Bytes;
+use object_store::{Error, PutMode, Result, path::Path};
+use tokio::sync::oneshot;
+
+use super::{database::Database, generic, record::Record};
+use crate::env::Env;
+
+/// A batch is closed at this many bytes of bodies, so that none holds gigabytes in memory.
+const BATCH_BYTES_MAX: usize = 8 << 20;
+
+/// What a write does to its key.
+#[derive(Debug)]
+pub(super) enum Change {
+    Put { body: Bytes, mode: PutMode },
+    Delete,
+}
+
+/// The answer to a write: the new entity tag; none after a delete.
+type Answer = Result<Option<String>>;
+
+#[derive(Debug)]
+struct Write {
+    key: Path,
+    change: Change,
+    answer: oneshot::Sender<Answer>,
+}
+
+impl Write {
+    fn bytes(&self) -> usize {
+        match &self.change {
+            Change::Put { body, .. } => body.len(),
+            Change::Delete => 0,
+        }
+    }
+}
+
+/// What the thread is told.
+#[derive(Debug)]
+enum Message {
+    Write(Write),
+    Stop,
+}
+
+/// Where writes are handed in.
+#[derive(Clone, Debug)]
+pub(super) struct Sender(mpsc::Sender<Message>);
+
+impl Sender {
+    /// Writes, and returns when the write is on the disk or refused.
+    ///
+    /// Dropping the future does not take the write back.
+    pub(super) async fn commit(&self, key: Path, change: Change) -> Answer {
+        let (answer, answered) = oneshot::channel();
+        let gone = || generic("the embedded store is closed".into());
+        self.0.send(Message::Write(Write { key, change, answer })).map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+}
+
+/// The running thread; dropping it waits for the writes handed in so far.
+#[derive(Debug)]
+pub(super) struct Committer {
+    sender: Sender,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Committer {
+    pub(super) fn start(database: Arc<Database>, env: Arc<dyn Env>) -> Self {
+        let (sender, messages) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("embedded-commit".to_owned())
+            .spawn(move || run(&database, &*env, &messages))
+            .expect("a thread can be started");
+        Self { sender: Sender(sender), thread: Some(thread) }
+    }
+
+    pub(super) fn sender(&self) -> Sender {
+        self.sender.clone()
+    }
+
+    pub(super) async fn commit(&self, key: Path, change: Change) -> Answer {
+        self.sender.commit(key, change).await
+    }
+}
+
+impl Drop for Committer {
+    fn drop(&mut self) {
+        // A message and not a closed channel: a delete stream that is still held has a sender too.
+        let stopped = self.sender.0.send(Message::Stop).is_err();
+        let joined = self.thread.take().map(JoinHandle::join);
+        if stopped || joined.is_some_and(|joined| joined.is_err()) {
+            tracing::error!("the committer of the embedded store had ended before its time");
+        }
+    }
+}
+
+fn run(database: &Database, env: &dyn Env, messages: &mpsc::Receiver<Message>) {
+    while let Ok(Message::Write(first)) = messages.recv() {
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        let mut stop = false;
+        while bytes < BATCH_BYTES_MAX && !stop {
+            match messages.try_recv() {
+                Ok(Message::Write(next)) => {
+                    bytes += next.bytes();
+                    batch.push(next);
+                }
+                Ok(Message::Stop) => stop = true,
+                Err(_) => break,
+            }
+        }
+        apply(database, env, batch);
+        if stop {
+            return;
+        }
+    }
+}
+
+/// Decides, syncs and answers one batch.
+fn apply(database: &Database, env: &dyn Env, batch: Vec<Write>) {
+    let mut staged = Staged { database, changed: HashMap::new() };
+    let decided: Vec<_> = batch
+        .into_iter()
+        .map(|write| {
+            let decision = staged.decide(&write.key, write.change, env);
+            (write.answer, decision)
+        })
+        .collect();
+    let synced = database.write(staged.changed).map_err(|error| error.to_string());
+    for (answer, decision) in decided {
+        let outcome = match &synced {
+            Ok(()) => decision,
+            Err(error) => Err(generic(error.clone().into())),
+        };
+        // Whoever gave up waiting does not need the answer.
+        drop(answer.send(outcome));
+    }
+}
+
+/// The store as it will be after the batch.
+struct Staged<'a> {
+    database: &'a Database,
+    changed: HashMap<Path, Option<Record>>,
+}
+
+impl Staged<'_> {
+    fn decide(&mut self, key: &Path, change: Change, env: &dyn Env) -> Answer {
+        match change {
+            Change::Put { body, mode } => {
+                self.check(key, mode)?;
+                let record = Record { modified: env.now(), body };
+                let e_tag = record.e_tag();
+                self.changed.insert(key.clone(), Some(record));
+                Ok(Some(e_tag))
+            }
+            Change::Delete => {
+                // No tombstone for what is not there.
+                if self.exists(key)? {
+                    self.changed.insert(key.clone(), None);
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn check(&self, key: &Path, mode: PutMode) -> Result<()> {
+        let path = || key.to_string();
+        match mode {
+            PutMode::Overwrite => Ok(()),
+            PutMode::Create if !self.exists(key)? => Ok(()),
+            PutMode::Create => {
+                Err(Error::AlreadyExists { path: path(), source: "put-if-absent".into() })
+            }
+            PutMode::Update(expected) => {
+                let found = match self.changed.get(key) {
+                    Some(staged) => staged.clone(),
+                    None => self.database.get(key)?,
+                };
+                let found = found.map(|record| record.e_tag());
+                if found.is_some() && found == expected.e_tag {
+                    return Ok(());
+                }
+                Err(Error::Precondition { path: path(), source: "another entity tag".into() })
+            }
+        }
+    }
+
+    fn exists(&self, key: &Path) -> Result<bool> {
+        match self.changed.get(key) {
+            Some(staged) => Ok(staged.is_some()),
+            None => self.database.contains(key),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The key-value engine in the directory: how it is opened and sized, single reads, one batch.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path as FilePath, PathBuf},
+};
+
+use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
+use object_store::{Result, path::Path};
+
+use super::{directory::Directory, generic, record::Record};
+use crate::store::OpenError;
+
+/// Blocks read from disk that are kept in memory.
+const CACHE_BYTES: u64 = 4 << 20;
+/// Writes kept in memory before they become a table; also bounds what a reopen replays.
+const MEMTABLE_BYTES: u64 = 8 << 20;
+/// Open table files.
+const FILES_MAX: usize = 64;
+/// The one table space that we use.
+const KEYSPACE: &str = "objects";
+
+/// The engine, open, with its directory locked.
+pub(super) struct Database {
+    // In the order of drop: the lock goes last.
+    objects: Keyspace,
+    engine: fjall::Database,
+    directory: Directory,
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Database").field("directory", &self.directory).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Locks and opens; blocks on the disk.
+    pub(super) fn open(path: &FilePath) -> Result<Self, OpenError> {
+        let directory = Directory::lock(path)?;
+        let (engine, objects) = directory.open(open_engine)?;
+        Ok(Self { objects, engine, directory })
+    }
+
+    pub(super) fn directory(&self) -> &FilePath {
+        self.directory.path()
+    }
+
+    pub(super) fn get(&self, key: &Path) -> Result<Option<Record>> {
+        let value = self.objects.get(key.as_ref()).map_err(failed)?;
+        value.map(|value| Record::decode(&value)).transpose()
+    }
+
+    pub(super) fn contains(&self, key: &Path) -> Result<bool> {
+        self.objects.contains_key(key.as_ref()).map_err(failed)
+    }
+
+    /// The keys in `range`, in order, read as they are taken.
+    pub(super) fn range(
+        &self,
+        range: (std::ops::Bound<String>, std::ops::Bound<String>),
+    ) -> impl Iterator<Item = Result<(Path, Record)>> {
+        self.objects.range(range).map(|entry| {
+            let (key, value) = entry.into_inner().map_err(failed)?;
+            let key = str::from_utf8(&key).map_err(|error| generic(error.into()))?;
+            Ok((Path::parse(key)?, Record::decode(&value)?))
+        })
+    }
+
+    /// Writes and removes, all or nothing, and returns when it is on the disk.
+    ///
+    /// After a failure the engine takes no more writes: what reached the disk is unknown, and only
+    /// opening it again can tell.
+    pub(super) fn write(&self, changes: HashMap<Path, Option<Record>>) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut batch = self.engine.batch().durability(Some(PersistMode::SyncData));
+        for (key, change) in changes {
+            match change {
+                Some(record) => batch.insert(&self.objects, key.as_ref(), record.encode()),
+                None => batch.remove(&self.objects, key.as_ref()),
+            }
+        }
+        batch.commit().map_err(failed)
+    }
+}
+
+fn open_engine(path: &PathBuf) -> fjall::Result<(fjall::Database, Keyspace)> {
+    let engine = fjall::Database::builder(path)
+        .cache_size(CACHE_BYTES)
+        .max_cached_files(Some(FILES_MAX))
+        .worker_threads(1)
+        .manual_journal_persist(true)
+        // The journal module checks what it reads back, and needs no codec for it.
+        .journal_compression(CompressionType::None)
+        .open()?;
+    let sized = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
+    let objects = engine.keyspace(KEYSPACE, sized)?;
+    Ok((engine, objects))
+}
+
+fn failed(error: fjall::Error) -> object_store::Error {
+    if matches!(error, fjall::Error::Poisoned) {
+        return generic(
+            "an earlier write failed, so nothing more is accepted; check the disk and restart"
+                .into(),
+        );
+    }
+    generic(error.into())
+}

@@ -1,0 +1,351 @@
+//! The conformance probe: a store that would lose data is refused before anything is trusted to it.
+//!
+//! Everything that the log promises rests on put-if-absent, and a store that ignores the condition
+//! answers just like one that keeps it. So it is tried: alone, twice, and by many at once. All keys
+//! are under `probe/{random}/` and deleted afterwards, also when a check fails.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, future::join_all};
+use object_store::{
+    Error as StoreError, ObjectMeta, ObjectStoreExt, PutMode, PutOptions, path::Path,
+};
+use thiserror::Error;
+
+use super::Store;
+use crate::{env::Env, workflow::Timestamp};
+
+/// How many put one key at once.
+const RACERS: usize = 32;
+/// Races tried until one has an answer from everybody: a store may answer "conflict" to all.
+const RACES_MAX: u32 = 3;
+/// Tries to reach the store at all, and the wait before the second; each further one is doubled.
+const TRIES_MAX: u32 = 5;
+const FIRST_WAIT: Duration = Duration::from_millis(250);
+/// A difference of clocks that people should know of.
+const SKEW_WARNING_MILLIS: u64 = 2_000;
+/// The difference of clocks that the wake rules allow for (docs/fencing.md "Clocks").
+const SKEW_MILLIS_MAX: u64 = 60_000;
+
+/// What a store must do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// A put-if-absent of a new key stores it.
+    Create,
+    /// A second put-if-absent of the key is refused and changes nothing.
+    RejectCreate,
+    /// Of many puts-if-absent of one key at once, exactly one is accepted, and it is the one stored.
+    Race,
+    /// A get returns the bytes that were put.
+    Read,
+    /// A list made after a put shows the key.
+    List,
+    /// A list is in key order, on a store that is used as an ordered one.
+    Order,
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Create => "create",
+            Self::RejectCreate => "reject create",
+            Self::Race => "32-way race",
+            Self::Read => "read after put",
+            Self::List => "list after put",
+            Self::Order => "list order",
+        })
+    }
+}
+
+/// Why a store is not used.
+#[derive(Debug, Error)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum ProbeError {
+    #[error(
+        "{url} would lose data: the check \"{check}\" failed: {detail}; use a store with conditional \
+         puts (If-None-Match: *), or upgrade this one"
+    )]
+    Unfit { url: String, check: Check, detail: String },
+    #[error("the bucket of {url} does not exist; create it, or correct the name")]
+    Missing {
+        url: String,
+        #[source]
+        source: Arc<StoreError>,
+    },
+    #[error(
+        "{url} refuses our credentials; they must allow get, put, list and delete under the prefix"
+    )]
+    Denied {
+        url: String,
+        #[source]
+        source: Arc<StoreError>,
+    },
+    #[error("{url} does not answer; check the endpoint, the region and the network")]
+    Unreachable {
+        url: String,
+        #[source]
+        source: Arc<StoreError>,
+    },
+    #[error(
+        "the clock of this machine and the one of {url} are {} s apart; set this clock (NTP): \
+         over 60 s timers would be missed", millis.unsigned_abs() / 1_000
+    )]
+    Skew { url: String, millis: i64 },
+}
+
+/// What the probe found out about a store that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProbeReport {
+    /// How far the store's clock is ahead of ours, in milliseconds, as far as its stamps tell (those
+    /// of S3 are whole seconds). Zero for a store whose clock is ours.
+    pub clock_ahead_millis: i64,
+}
+
+impl ProbeReport {
+    /// Whether the clocks differ so much (over 2 s) that a person should be told.
+    pub fn is_skewed(&self) -> bool {
+        self.clock_ahead_millis.unsigned_abs() > SKEW_WARNING_MILLIS
+    }
+}
+
+/// Tries what the log relies on. Costs some 40 requests, of which few wait for another.
+///
+/// # Errors
+///
+/// [`ProbeError::Unreachable`] may pass by itself. All others: a person must change something.
+pub async fn probe(store: &Store, env: &dyn Env) -> Result<ProbeReport, ProbeError> {
+    let probe = Probe { store, env, folder: Path::from(format!("probe/{:032x}", env.random())) };
+    let outcome = probe.run().await;
+    probe.clean_up().await;
+    outcome
+}
+
+/// One probe of one store.
+struct Probe<'a> {
+    store: &'a Store,
+    env: &'a dyn Env,
+    folder: Path,
+}
+
+impl Probe<'_> {
+    async fn run(&self) -> Result<ProbeReport, ProbeError> {
+        let before = self.env.now();
+        self.create().await?;
+        let after = self.env.now();
+        let raced = self.race().await?;
+        self.reject_create().await?;
+        let created = self.list(&raced).await?;
+        self.clock(before, after, &created)
+    }
+
+    /// Puts the first key; the only step that waits for a store that does not answer.
+    async fn create(&self) -> Result<(), ProbeError> {
+        let mut wait = FIRST_WAIT;
+        for last in (0..TRIES_MAX).map(|try_| try_ + 1 == TRIES_MAX) {
+            match self.put("created", "first").await {
+                // Also `AlreadyExists`: an earlier try may have got through without its answer.
+                Ok(_) | Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                    return self.expect("created", "first", Check::Create).await;
+                }
+                Err(error) if last || !is_passing(&error) => return Err(self.failed(error)),
+                Err(_) => self.env.sleep(wait).await,
+            }
+            wait *= 2;
+        }
+        unreachable!("BUG: the last try returns")
+    }
+
+    async fn reject_create(&self) -> Result<(), ProbeError> {
+        match self.put("created", "second").await {
+            Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                self.expect("created", "first", Check::RejectCreate).await
+            }
+            Ok(()) => Err(self.unfit(
+                Check::RejectCreate,
+                "a put-if-absent of a key that exists was accepted".to_owned(),
+            )),
+            Err(error) => Err(self.failed(error)),
+        }
+    }
+
+    /// Returns the key that was won.
+    async fn race(&self) -> Result<String, ProbeError> {
+        let mut failure = None;
+        for round in 0..RACES_MAX {
+            let key = format!("race-{round}");
+            let bodies: Vec<String> = (0..RACERS).map(|racer| format!("racer {racer}")).collect();
+            let answers = join_all(bodies.iter().map(|body| self.put(&key, body))).await;
+            let winners: Vec<&String> = bodies
+                .iter()
+                .zip(&answers)
+                .filter(|(_, answer)| answer.is_ok())
+                .map(|(body, _)| body)
+                .collect();
+            match winners.as_slice() {
+                [winner] => {
+                    self.expect(&key, winner, Check::Race).await?;
+                    return Ok(key);
+                }
+                [] => {}
+                many => {
+                    let detail =
+                        format!("{} of {RACERS} puts-if-absent of one key won", many.len());
+                    return Err(self.unfit(Check::Race, detail));
+                }
+            }
+            failure = answers.into_iter().filter_map(Result::err).find(is_passing);
+        }
+        Err(match failure {
+            Some(error) => self.failed(error),
+            None => {
+                self.unfit(Check::Race, format!("none of {RACERS} puts-if-absent of one key won"))
+            }
+        })
+    }
+
+    /// Looks for the keys that were put; returns what the list says of the first.
+    async fn list(&self, raced: &str) -> Result<ObjectMeta, ProbeError> {
+        let listed: Vec<ObjectMeta> = self
+            .store
+            .objects()
+            .list(Some(&self.folder))
+            .try_collect()
+            .await
+            .map_err(|error| self.failed(error))?;
+        if self.store.is_ordered() && !listed.is_sorted_by(|a, b| a.location < b.location) {
+            return Err(self.unfit(Check::Order, "a list was not in key order".to_owned()));
+        }
+        let shows = |name| listed.iter().find(|entry| entry.location == self.key(name));
+        match (shows("created"), shows(raced)) {
+            (Some(created), Some(_)) => Ok(created.clone()),
+            (_, _) => {
+                let detail = "a list did not show a key that had just been put".to_owned();
+                Err(self.unfit(Check::List, detail))
+            }
+        }
+    }
+
+    /// Compares the clocks: the object was put between `before` and `after` by ours.
+    fn clock(
+        &self,
+        before: Timestamp,
+        after: Timestamp,
+        created: &ObjectMeta,
+    ) -> Result<ProbeReport, ProbeError> {
+        let ours = (signed(before), signed(after));
+        let theirs = created.last_modified.timestamp_millis();
+        let clock_ahead_millis = if self.store.is_exclusive() { 0 } else { gap(ours, theirs) };
+        if clock_ahead_millis.unsigned_abs() > SKEW_MILLIS_MAX {
+            let url = self.store.url().to_owned();
+            return Err(ProbeError::Skew { url, millis: clock_ahead_millis });
+        }
+        Ok(ProbeReport { clock_ahead_millis })
+    }
+
+    /// Checks that `name` holds `body`.
+    async fn expect(&self, name: &str, body: &str, check: Check) -> Result<(), ProbeError> {
+        let got = match self.store.objects().get(&self.key(name)).await {
+            Ok(found) => found.bytes().await.map_err(|error| self.failed(error))?,
+            Err(StoreError::NotFound { .. }) => {
+                let detail = "a key that had just been put was not found".to_owned();
+                return Err(self.unfit(Check::Read, detail));
+            }
+            Err(error) => return Err(self.failed(error)),
+        };
+        if got == body.as_bytes() {
+            return Ok(());
+        }
+        let detail = match check {
+            Check::Create | Check::Read | Check::List | Check::Order => {
+                "other bytes came back than were put"
+            }
+            Check::RejectCreate => "a refused put-if-absent replaced the object",
+            Check::Race => "the put-if-absent that was accepted is not the one stored",
+        };
+        Err(self.unfit(check, detail.to_owned()))
+    }
+
+    async fn put(&self, name: &str, body: &str) -> Result<(), StoreError> {
+        let only_new = PutOptions::from(PutMode::Create);
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        self.store.commits().put_opts(&self.key(name), body.into(), only_new).await.map(drop)
+    }
+
+    async fn clean_up(&self) {
+        let rounds = (0..RACES_MAX).map(|round| self.key(&format!("race-{round}")));
+        let keys = std::iter::once(self.key("created")).chain(rounds);
+        let keys: Vec<_> = keys.map(Ok).collect();
+        let answers = self.store.objects().delete_stream(futures::stream::iter(keys).boxed());
+        if let Some(Err(error)) =
+            answers.filter(|answer| std::future::ready(answer.is_err())).next().await
+        {
+            tracing::warn!(%error, folder = %self.folder, "keys of the probe could not be deleted");
+        }
+    }
+
+    fn key(&self, name: &str) -> Path {
+        self.folder.clone().join(name)
+    }
+
+    fn unfit(&self, check: Check, detail: String) -> ProbeError {
+        ProbeError::Unfit { url: self.store.url().to_owned(), check, detail }
+    }
+
+    fn failed(&self, error: StoreError) -> ProbeError {
+        let url = self.store.url().to_owned();
+        let denied = is_denied(&error);
+        let missing = matches!(error, StoreError::NotFound { .. });
+        let source = Arc::new(error);
+        if denied {
+            ProbeError::Denied { url, source }
+        } else if missing {
+            ProbeError::Missing { url, source }
+        } else {
+            ProbeError::Unreachable { url, source }
+        }
+    }
+}
+
+fn is_denied(error: &StoreError) -> bool {
+    matches!(error, StoreError::PermissionDenied { .. } | StoreError::Unauthenticated { .. })
+}
+
+/// Whether the same request may work a moment later.
+fn is_passing(error: &StoreError) -> bool {
+    matches!(error, StoreError::Generic { .. } | StoreError::JoinError { .. })
+}
+
+fn signed(time: Timestamp) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How far `theirs` lies outside the span `ours`; a whole second may stand for any moment in it.
+fn gap((before, after): (i64, i64), theirs: i64) -> i64 {
+    let latest = if theirs % 1_000 == 0 { theirs + 999 } else { theirs };
+    if latest < before {
+        latest - before
+    } else if theirs > after {
+        theirs - after
+    } else {
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_within_the_request_is_no_skew() {
+        assert_eq!(gap((10_500, 10_700), 10_600), 0);
+        assert_eq!(gap((10_500, 10_700), 10_000), 0, "a whole second covers 10,000 to 10,999");
+    }
+
+    #[test]
+    fn a_stamp_outside_the_request_is_skew_of_its_sign() {
+        assert_eq!(gap((10_500, 10_700), 15_700), 5_000);
+        assert_eq!(gap((10_500, 10_700), 4_001), -6_499);
+        assert_eq!(gap((10_500, 10_700), 4_000), -5_501);
+    }
+}
