@@ -1,5 +1,10 @@
 //! Lazarus: durable workflows whose only state is a bucket.
 
+pub mod dispatch;
+pub mod engine;
 pub mod env;
+pub mod log;
+pub mod maintenance;
 pub mod store;
+pub mod wake;
 pub mod workflow;

@@ -14,6 +14,7 @@
 //! Source: docs/format.md, docs/fencing.md.
 
 mod blob;
+mod blueprints;
 mod commit;
 mod decode;
 mod error;
@@ -30,6 +31,7 @@ mod tail;
 mod tests;
 
 pub use blob::PAYLOAD_BYTES_MAX;
+pub use blueprints::{Blueprints, StoredBlueprint};
 pub use commit::{Commit, Encoded, FORMAT_VERSION, NewCommit};
 pub use error::Error;
 pub use key::{DUE_MAX, Key, shard_of};

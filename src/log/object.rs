@@ -41,6 +41,15 @@ impl RunLog {
         Ok(start.is_some_and(|start| start.run == handle.run))
     }
 
+    /// The run that this generation of the id names; none: nobody has started it (yet). 1 GET.
+    ///
+    /// # Errors
+    ///
+    /// As of any read; see [`RunLog::tail`].
+    pub async fn run_of(&self, handle: &Handle) -> Result<Option<RunId>, Error> {
+        Ok(self.commit(&Key::of_start(handle)).await?.map(|start| start.run))
+    }
+
     /// Every commit of the run, oldest first, each checked against the one before; empty: no such
     /// run. 1 LIST per 1,000 commits and 1 GET each.
     ///
