@@ -1,0 +1,96 @@
+//! What lists show of a run, and what is asked of them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::workflow::{ExecutionId, Failure, Generation, Namespace, RunId, Timestamp, Version};
+
+/// What to list.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only executions of this workflow.
+    pub workflow: Option<String>,
+    /// Only executions that stand so.
+    pub status: Option<Standing>,
+}
+
+/// Where an execution stands, as lists show it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// Steps are ready or under way.
+    Running,
+    /// Nothing but sleeps is open.
+    Sleeping,
+    /// Nothing moves until somebody approves.
+    WaitingForApproval,
+    /// Closed: every step is over.
+    Completed,
+    /// Closed: a step failed for good.
+    Failed,
+    /// Closed: cancelled.
+    Cancelled,
+    /// Closed: its own time was over.
+    TimedOut,
+}
+
+/// An execution in a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The namespace.
+    #[serde(rename = "ns")]
+    pub namespace: Namespace,
+    /// The execution's id.
+    #[serde(rename = "eid")]
+    pub execution: ExecutionId,
+    /// Which use of the id.
+    #[serde(rename = "gen")]
+    pub generation: Generation,
+    /// The run.
+    pub run: RunId,
+    /// The last commit that this record knows: of two records of a run, the higher wins.
+    pub seq: u64,
+    /// The workflow's name.
+    pub workflow: String,
+    /// The version it is pinned to.
+    pub version: Version,
+    /// Where it stands.
+    pub status: Standing,
+    /// When it started.
+    pub started: Timestamp,
+    /// When it closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<Timestamp>,
+    /// How many steps it has, and how many of them are over.
+    pub steps: (u32, u32),
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// The caller's own id for what this belongs to.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub correlation_id: String,
+    /// The caller's own labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+}
+
+/// One page of a list, newest first.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// The executions of this page.
+    pub records: Vec<Record>,
+    /// How many there are on all pages.
+    pub total: usize,
+    /// Whether there are more after this page.
+    pub has_more: bool,
+}
+
+/// A run that was taken out of the way because it can not be decided.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadRun {
+    /// Where it is found.
+    pub handle: String,
+    /// Why, in words.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
