@@ -7,8 +7,8 @@ use thiserror::Error;
 use crate::{
     log,
     workflow::{
-        Blueprint, BlueprintFaults, ExecutionId, Failure, Generation, InvalidId, Json, Namespace,
-        Rejection, RunId, State, StepName, Timestamp, Version,
+        Blueprint, BlueprintFaults, ExecutionId, Generation, InvalidId, Json, Namespace, Rejection,
+        RunId, State, StepName, Timestamp, Version,
     },
 };
 
@@ -104,105 +104,6 @@ pub struct Description {
     pub notes: Vec<String>,
 }
 
-/// A worker as it registered.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct WorkerRecord {
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The worker's id.
-    pub worker: String,
-    /// The language it is written in.
-    pub language: String,
-    /// The version of its SDK.
-    pub version: String,
-    /// The steps it has, by name; empty: it did not say.
-    pub steps: Vec<StepName>,
-    /// How many tasks it runs at once; none: it did not say, and is taken to run one.
-    pub slots: Option<u32>,
-    /// When it last showed a sign of life.
-    pub seen: Timestamp,
-}
-
-/// What to list.
-#[derive(Clone, Debug, Default)]
-pub struct Filter {
-    /// Only executions of this workflow.
-    pub workflow: Option<String>,
-    /// Only executions that stand so.
-    pub status: Option<Standing>,
-}
-
-/// Where an execution stands, as lists show it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Standing {
-    /// Steps are ready or under way.
-    Running,
-    /// Nothing but sleeps is open.
-    Sleeping,
-    /// Nothing moves until somebody approves.
-    WaitingForApproval,
-    /// Closed: every step is over.
-    Completed,
-    /// Closed: a step failed for good.
-    Failed,
-    /// Closed: cancelled.
-    Cancelled,
-    /// Closed: its own time was over.
-    TimedOut,
-}
-
-/// An execution in a list.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct Record {
-    /// The namespace.
-    #[serde(rename = "ns")]
-    pub namespace: Namespace,
-    /// The execution's id.
-    #[serde(rename = "eid")]
-    pub execution: ExecutionId,
-    /// Which use of the id.
-    #[serde(rename = "gen")]
-    pub generation: Generation,
-    /// The run.
-    pub run: RunId,
-    /// The last commit that this record knows: of two records of a run, the higher wins.
-    pub seq: u64,
-    /// The workflow's name.
-    pub workflow: String,
-    /// The version it is pinned to.
-    pub version: Version,
-    /// Where it stands.
-    pub status: Standing,
-    /// When it started.
-    pub started: Timestamp,
-    /// When it closed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub closed: Option<Timestamp>,
-    /// How many steps it has, and how many of them are over.
-    pub steps: (u32, u32),
-    /// Why it failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<Failure>,
-    /// The caller's own id for what this belongs to.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub correlation_id: String,
-    /// The caller's own labels.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub tags: Vec<String>,
-}
-
-/// One page of a list, newest first.
-#[derive(Clone, Debug)]
-pub struct Page {
-    /// The executions of this page.
-    pub records: Vec<Record>,
-    /// How many there are on all pages.
-    pub total: usize,
-    /// Whether there are more after this page.
-    pub has_more: bool,
-}
-
 /// What became of a submitted blueprint.
 #[derive(Clone, Debug)]
 pub struct BlueprintPut {
@@ -212,31 +113,6 @@ pub struct BlueprintPut {
     pub hash: String,
     /// Whether this made a new version; else the newest one was the same.
     pub is_new: bool,
-}
-
-/// A blueprint as it is kept.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct StoredBlueprint {
-    /// Its version within its name.
-    pub version: Version,
-    /// When it was submitted.
-    pub created: Timestamp,
-    /// The language of the worker that submitted it.
-    #[serde(default)]
-    pub language: String,
-    /// The graph.
-    pub blueprint: Arc<Blueprint>,
-}
-
-/// A run that was taken out of the way because it can not be decided.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct DeadRun {
-    /// Where it is found.
-    pub handle: String,
-    /// Why, in words.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
 }
 
 /// Why the engine did not do as it was asked.
@@ -269,4 +145,29 @@ pub enum Error {
     /// This instance is going down; ask another, or again later.
     #[error("this instance is shutting down; try again")]
     ShuttingDown,
+    /// The error of a commit that several commands shared.
+    #[error(transparent)]
+    Shared(Arc<Error>),
+}
+
+impl Error {
+    /// The error itself, out of what is shared.
+    pub fn whole(&self) -> &Self {
+        match self {
+            Self::Shared(error) => error.whole(),
+            error => error,
+        }
+    }
+
+    /// Whether asking the same again gets the same answer.
+    pub fn is_final(&self) -> bool {
+        match self.whole() {
+            Self::Rejected(_)
+            | Self::InvalidId(_)
+            | Self::InvalidBlueprint(_)
+            | Self::NotFound { .. }
+            | Self::InvalidInput { .. } => true,
+            Self::Log(_) | Self::ShuttingDown | Self::Shared(_) => false,
+        }
+    }
 }

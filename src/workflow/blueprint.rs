@@ -17,8 +17,6 @@ use super::{
 /// The version of a blueprint within its name; the first is 1.
 pub type Version = u32;
 
-/// The longest name of a workflow, in bytes.
-const NAME_BYTES_MAX: usize = 512;
 /// The most steps of one workflow: a status of that many still fits into one gRPC message.
 const STEPS_MAX: usize = 10_000;
 
@@ -61,15 +59,19 @@ pub struct Definition {
 pub enum BlueprintFault {
     #[error("the workflow has no name")]
     NoName,
-    #[error("the workflow's name has {bytes} bytes; at most {NAME_BYTES_MAX} are allowed")]
-    NameTooLong { bytes: usize },
+    #[error(
+        "the workflow's name {name:?} is too long; keep it under 40 letters, or 120 of a-z, 0-9, '-' and '_'"
+    )]
+    NameTooLong { name: String },
     #[error("workflow `{name}` has no steps; its timeline is empty")]
     NoSteps { name: String },
     #[error("workflow `{name}` has {steps} steps; at most {STEPS_MAX} are allowed")]
     TooManySteps { name: String, steps: usize },
     #[error("step {position} of the timeline has no name")]
     UnnamedStep { position: usize },
-    #[error("step `{step}` has a name that is too long; keep it under 40 letters")]
+    #[error(
+        "step `{step}` has a name that is too long; keep it under 40 letters, or 120 of a-z, 0-9, '-' and '_'"
+    )]
     StepNameTooLong { step: StepName },
     #[error(
         "step `{step}` stands in the timeline more than once; give each step a name of its own"
@@ -164,8 +166,8 @@ fn faults_of_names(definition: &Definition) -> Vec<BlueprintFault> {
     if name.is_empty() {
         faults.push(BlueprintFault::NoName);
     }
-    if name.len() > NAME_BYTES_MAX {
-        faults.push(BlueprintFault::NameTooLong { bytes: name.len() });
+    if unescape(&escape(name)).is_none() {
+        faults.push(BlueprintFault::NameTooLong { name: name.clone() });
     }
     if steps.is_empty() {
         faults.push(BlueprintFault::NoSteps { name: name.clone() });

@@ -25,6 +25,8 @@ pub enum Command {
         task: Task,
         /// The worker that gets it.
         worker: String,
+        /// Whether the worker announces the step, but not every step of the workflow.
+        partial: bool,
     },
     /// A worker shows that it still works on an attempt.
     ExtendLease {

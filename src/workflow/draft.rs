@@ -109,6 +109,18 @@ impl Draft {
         Sealed { events: self.events, facts, state, guard_first }
     }
 
+    /// Finishes an empty commit, which only takes its place in the log: what was announced for that
+    /// place can no longer get there. Changes nothing, and so needs no guard.
+    ///
+    /// # Panics
+    ///
+    /// When there are events.
+    pub fn settle(self) -> Sealed {
+        assert!(self.events.is_empty(), "BUG: a settlement decides something");
+        let facts = self.folder.facts();
+        Sealed { events: vec![], facts, state: self.folder.close(true), guard_first: None }
+    }
+
     fn guard(&self, state: &State, guard_ms: u64) -> Option<Guard> {
         let due = self.now.after_millis(guard_ms);
         match (self.before, state.guard) {

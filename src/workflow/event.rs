@@ -51,6 +51,10 @@ pub enum Event {
         worker: String,
         /// When others may try the step.
         lease_until: Timestamp,
+        /// A warning: the worker announces this step, but not every step of the workflow, so that
+        /// it may mean another step of the same name.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        partial: bool,
     },
     /// The worker showed that it still works on the step.
     LeaseExtended {

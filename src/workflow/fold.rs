@@ -110,7 +110,7 @@ impl Folder {
                 let open = self.open(step, *iteration, phase);
                 open.attempt = *attempt;
             }
-            Event::StepStarted { step, iteration, attempt, worker, lease_until } => {
+            Event::StepStarted { step, iteration, attempt, worker, lease_until, .. } => {
                 let phase = Phase::Leased { worker: worker.clone(), until: *lease_until };
                 let open = self.open(step, *iteration, phase);
                 open.attempt = *attempt;

@@ -18,6 +18,7 @@ pub(super) fn decide(
     policy: &Policy,
     task: &Task,
     worker: &str,
+    partial: bool,
 ) -> Result<Answer, Rejection> {
     still_open(draft)?;
     let Task { step, iteration, attempt } = task.clone();
@@ -48,7 +49,7 @@ pub(super) fn decide(
     }
     let lease_until = lease_end(draft, blueprint, policy, task);
     let worker = worker.to_owned();
-    draft.emit(Event::StepStarted { step, iteration, attempt, worker, lease_until });
+    draft.emit(Event::StepStarted { step, iteration, attempt, worker, lease_until, partial });
     Ok(Answer::Leased { until: lease_until })
 }
 

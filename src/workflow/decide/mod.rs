@@ -69,8 +69,8 @@ pub fn decide(
         Command::SubmitResult { task, worker, outcome } => {
             submit_result::decide(draft, blueprint, policy, task, worker, outcome)
         }
-        Command::LeaseStep { task, worker } => {
-            lease_step::decide(draft, blueprint, policy, task, worker)
+        Command::LeaseStep { task, worker, partial } => {
+            lease_step::decide(draft, blueprint, policy, task, worker, *partial)
         }
         Command::ExtendLease { task, worker } => {
             extend_lease::decide(draft, blueprint, policy, task, worker)

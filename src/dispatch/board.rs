@@ -1,0 +1,469 @@
+//! What this instance knows of tasks and polls, in memory: who waits, what is ready, who holds what.
+//!
+//! Purely a matching structure: no I/O, no clock. All of it may be lost: a guard or the end of a
+//! lease brings every task back. Invariants:
+//! * a task stands at most once among the ready ones;
+//! * a poll that waits is granted at most once, and a worker that runs one task at a time waits at
+//!   most once: its newer poll says that nobody listens to the older one any more.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, oneshot};
+
+use super::{RESERVATION, RESERVATION_PENALTY, offers::Offer, workers::WorkerRecord};
+use crate::workflow::{Blueprint, Handle, Namespace, RunId, Task, TaskToken, Timestamp};
+
+/// Who polls.
+#[derive(Clone, Debug)]
+pub struct Poller {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The worker's id.
+    pub worker: String,
+    /// Its record; none: it is offered anything.
+    pub record: Option<Arc<WorkerRecord>>,
+    /// The connection it polls on.
+    pub connection: Option<String>,
+}
+
+impl Poller {
+    fn name(&self) -> Name {
+        (self.namespace.clone(), self.worker.clone())
+    }
+
+    fn is_one_slot(&self) -> bool {
+        self.record.as_ref().is_some_and(|record| record.is_one_slot())
+    }
+}
+
+/// A task that a worker may have.
+#[derive(Clone, Debug)]
+pub struct Ready {
+    /// The run and the commit that made the task ready.
+    pub offer: Offer,
+    /// The workflow, where this instance has it at hand.
+    pub blueprint: Option<Arc<Blueprint>>,
+    /// Workers that do not have the step, and until when they are not asked.
+    pub without: Vec<(String, Timestamp)>,
+    /// Whether the offer also stands in the store.
+    pub is_stored: bool,
+}
+
+/// A task in a worker's hands, or reserved for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The attempt, under a lease of this worker.
+    pub token: TaskToken,
+    /// When an unfetched reservation is given up; none: the worker got it.
+    pub reserved_until: Option<Timestamp>,
+}
+
+/// How well a worker fits a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Match {
+    /// It has the step and every other of the workflow, or never said what it has.
+    Full,
+    /// It has the step, but not every step of the workflow.
+    Partial,
+}
+
+/// A worker chosen for a task, before the commit that gives it the lease.
+#[derive(Debug)]
+pub struct Candidate {
+    /// The worker's id.
+    pub worker: String,
+    /// How well it fits.
+    pub fit: Match,
+    /// The poll that waits; none: the task is reserved for the worker's next poll.
+    pub waiting: Option<Waiting>,
+}
+
+/// A poll that waits, taken off the board.
+#[derive(Debug)]
+pub struct Waiting {
+    poller: Poller,
+    grant: oneshot::Sender<Grant>,
+}
+
+/// What a waiting poll is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// The task is the worker's: its lease stands in the log.
+    Task(TaskToken),
+    /// Something may be ready: look again.
+    Look,
+    /// Nothing will come any more: a newer poll took over, or the instance is going down.
+    Leave,
+}
+
+type Name = (Namespace, String);
+
+#[derive(Debug, Default)]
+struct Inner {
+    ready: VecDeque<Ready>,
+    waiting: VecDeque<(u64, Waiting)>,
+    waits: u64,
+    held: HashMap<Name, VecDeque<Held>>,
+    /// When each worker last polled here, on which connection, and since when it gets no reservation.
+    polls: HashMap<Name, LastPoll>,
+    closed: bool,
+}
+
+#[derive(Clone, Debug)]
+struct LastPoll {
+    at: Timestamp,
+    record: Option<Arc<WorkerRecord>>,
+    connection: Option<String>,
+    no_reservation_until: Timestamp,
+}
+
+/// How long a worker that stopped polling is remembered.
+const FORGET_AFTER: Duration = Duration::from_secs(3600);
+
+/// The board of one instance.
+#[derive(Debug)]
+pub struct Board {
+    inner: Mutex<Inner>,
+    /// How long a worker that has every step is waited for before one that has only some gets a task.
+    lease: Duration,
+    reserved: Notify,
+}
+
+impl Board {
+    /// An empty board; `lease` is the engine's default lease.
+    pub fn new(lease: Duration) -> Self {
+        Self { inner: Mutex::default(), lease, reserved: Notify::new() }
+    }
+
+    /// Notes that `poller` polls at `now`, and sends away an older poll of the same one-slot worker.
+    pub fn polled(&self, poller: &Poller, now: Timestamp) {
+        let mut inner = self.lock();
+        let name = poller.name();
+        inner.polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
+        let before = inner.polls.get(&name).map(|poll| poll.no_reservation_until);
+        let poll = LastPoll {
+            at: now,
+            record: poller.record.clone(),
+            connection: poller.connection.clone(),
+            no_reservation_until: before.unwrap_or_default(),
+        };
+        inner.polls.insert(name, poll);
+        if poller.is_one_slot() {
+            inner.dismiss(|waiting| {
+                waiting.poller.worker == poller.worker
+                    && waiting.poller.namespace == poller.namespace
+            });
+        }
+    }
+
+    /// The next task that is `poller`'s already: reserved for it, or handed to it before and, as a
+    /// worker that runs one task at a time polls again, dropped by it.
+    pub fn take_held(&self, poller: &Poller) -> Option<Held> {
+        let mut inner = self.lock();
+        let held = inner.held.get_mut(&poller.name())?;
+        let is_back = |held: &Held| held.reserved_until.is_some() || poller.is_one_slot();
+        let at = held.iter().position(is_back)?;
+        held.remove(at)
+    }
+
+    /// Notes that `worker` holds a task. A poll of its that waits (it does not work, then) is told to
+    /// look again.
+    pub fn hold(&self, namespace: &Namespace, worker: &str, held: Held) {
+        let mut inner = self.lock();
+        let name = (namespace.clone(), worker.to_owned());
+        let all = inner.held.entry(name).or_default();
+        all.retain(|other| {
+            other.token.handle.run != held.token.handle.run || other.token.task != held.token.task
+        });
+        if held.reserved_until.is_some() {
+            self.reserved.notify_one();
+        }
+        all.push_back(held);
+        let looks = |waiting: &Waiting| {
+            waiting.poller.worker == worker
+                && waiting.poller.namespace == *namespace
+                && waiting.poller.is_one_slot()
+        };
+        inner.wake(looks);
+    }
+
+    /// Notes that `worker` no longer holds the task.
+    pub fn release(&self, namespace: &Namespace, worker: &str, run: RunId, task: &Task) {
+        let mut inner = self.lock();
+        let name = (namespace.clone(), worker.to_owned());
+        let Some(held) = inner.held.get_mut(&name) else { return };
+        held.retain(|held| held.token.handle.run != run || held.token.task != *task);
+        if held.is_empty() {
+            inner.held.remove(&name);
+        }
+    }
+
+    /// Whether somebody here holds the task, or has it reserved.
+    pub fn is_held(&self, run: RunId, task: &Task) -> bool {
+        let inner = self.lock();
+        let is_it = |held: &Held| held.token.handle.run == run && held.token.task == *task;
+        inner.held.values().flatten().any(is_it)
+    }
+
+    /// What `worker` holds, if its last poll came on `connection` (none: on any).
+    pub fn held_by(
+        &self,
+        namespace: &Namespace,
+        worker: &str,
+        connection: Option<&str>,
+    ) -> Vec<TaskToken> {
+        let inner = self.lock();
+        let name = (namespace.clone(), worker.to_owned());
+        let polls_here = inner
+            .polls
+            .get(&name)
+            .is_some_and(|poll| connection.is_none() || poll.connection.as_deref() == connection);
+        let held = inner.held.get(&name).filter(|_| polls_here);
+        held.map(|held| held.iter().map(|held| held.token.clone()).collect()).unwrap_or_default()
+    }
+
+    /// The first ready task that `poller` may have; without one, the poll waits until it is granted
+    /// something or the receiver is dropped.
+    pub fn take_ready_or_wait(
+        &self,
+        poller: &Poller,
+        now: Timestamp,
+    ) -> Result<(Ready, Match), oneshot::Receiver<Grant>> {
+        let mut inner = self.lock();
+        let (grant, granted) = oneshot::channel();
+        if inner.closed {
+            drop(grant.send(Grant::Leave));
+            return Err(granted);
+        }
+        let fits: Vec<Option<Match>> =
+            inner.ready.iter().map(|ready| inner.fit(poller, ready, now, self.lease)).collect();
+        if let Some(at) = fits.iter().position(Option::is_some)
+            && let (Some(ready), Some(fit)) = (inner.ready.remove(at), fits[at])
+        {
+            return Ok((ready, fit));
+        }
+        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
+        inner.waits += 1;
+        let number = inner.waits;
+        inner.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
+        Err(granted)
+    }
+
+    /// Whether any poll waits.
+    pub fn has_waiting(&self) -> bool {
+        self.lock().waiting.iter().any(|(_, waiting)| !waiting.grant.is_closed())
+    }
+
+    /// Puts a task up for whoever polls, and tells the polls that wait and fit.
+    pub fn offer(&self, ready: Ready, now: Timestamp) {
+        let mut inner = self.lock();
+        let run = ready.offer.handle.run;
+        inner
+            .ready
+            .retain(|other| other.offer.handle.run != run || other.offer.task != ready.offer.task);
+        inner.ready.push_back(ready);
+        let ready = inner.ready.back().cloned();
+        let lease = self.lease;
+        let fitting: Vec<u64> = inner
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| {
+                ready
+                    .as_ref()
+                    .is_some_and(|ready| inner.fit(&waiting.poller, ready, now, lease).is_some())
+            })
+            .map(|(number, _)| *number)
+            .take(1)
+            .collect();
+        inner.wake_numbers(&fitting);
+    }
+
+    /// Chooses a worker for a task that is about to become ready: `submitters` (whose next poll comes
+    /// here soon) first, if reservations are made, then a poll that waits.
+    pub fn choose(
+        &self,
+        ready: &Ready,
+        submitters: &[Poller],
+        now: Timestamp,
+    ) -> Option<Candidate> {
+        let mut inner = self.lock();
+        for poller in submitters {
+            let name = poller.name();
+            let may_reserve =
+                inner.polls.get(&name).is_some_and(|poll| poll.no_reservation_until <= now);
+            let has_other = inner.held.get(&name).is_some_and(|held| {
+                held.iter().any(|held| held.reserved_until.is_some() || poller.is_one_slot())
+            });
+            let record = inner.polls.get(&name).and_then(|poll| poll.record.clone());
+            let poller = Poller { record, ..poller.clone() };
+            if may_reserve
+                && !has_other
+                && let Some(fit) = inner.fit(&poller, ready, now, self.lease)
+            {
+                return Some(Candidate { worker: poller.worker, fit, waiting: None });
+            }
+        }
+        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
+        let fit_of = |waiting: &Waiting| inner.fit(&waiting.poller, ready, now, self.lease);
+        let at = inner.waiting.iter().position(|(_, waiting)| fit_of(waiting).is_some())?;
+        let fit = fit_of(&inner.waiting[at].1)?;
+        let (_, waiting) = inner.waiting.remove(at)?;
+        Some(Candidate { worker: waiting.poller.worker.clone(), fit, waiting: Some(waiting) })
+    }
+
+    /// Gives up the reservations that nobody fetched by `now`: each is returned with its worker,
+    /// which gets no other for a while.
+    pub fn expired_reservations(&self, now: Timestamp) -> Vec<(Name, Held)> {
+        let mut inner = self.lock();
+        let mut expired = vec![];
+        for (name, held) in &mut inner.held {
+            let is_over = |held: &Held| held.reserved_until.is_some_and(|until| until <= now);
+            while let Some(at) = held.iter().position(is_over) {
+                expired.extend(held.remove(at).map(|held| (name.clone(), held)));
+            }
+        }
+        for (name, _) in &expired {
+            if let Some(poll) = inner.polls.get_mut(name) {
+                poll.no_reservation_until = now.after(RESERVATION_PENALTY);
+            }
+        }
+        inner.held.retain(|_, held| !held.is_empty());
+        expired
+    }
+
+    /// When the next reservation is given up.
+    pub fn next_expiry(&self) -> Option<Timestamp> {
+        self.lock().held.values().flatten().filter_map(|held| held.reserved_until).min()
+    }
+
+    /// Resolves once something was reserved since it was last asked.
+    pub async fn reserved(&self) {
+        self.reserved.notified().await;
+    }
+
+    /// Tells the polls that wait to look again: something may be on offer in the store.
+    pub fn look(&self) {
+        self.lock().wake(|_| true);
+    }
+
+    /// Whether a worker that has `step`, as far as it said, has polled here of late.
+    pub fn has_poller_for(&self, namespace: &Namespace, step: &str) -> bool {
+        let inner = self.lock();
+        inner.polls.iter().any(|((polls_in, _), poll)| {
+            polls_in == namespace
+                && poll.record.as_ref().is_none_or(|record| record.announces(step))
+        })
+    }
+
+    /// Forgets whatever is known of a run that closed.
+    pub fn forget(&self, run: RunId) {
+        let mut inner = self.lock();
+        inner.ready.retain(|ready| ready.offer.handle.run != run);
+        for held in inner.held.values_mut() {
+            held.retain(|held| held.token.handle.run != run);
+        }
+        inner.held.retain(|_, held| !held.is_empty());
+    }
+
+    /// Tells every poll that waits to leave, and all that come after.
+    pub fn close(&self) {
+        let mut inner = self.lock();
+        inner.closed = true;
+        inner.dismiss(|_| true);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().expect("BUG: a thread panicked while it held the board")
+    }
+}
+
+impl Inner {
+    /// Whether, and how well, `poller` fits `ready`.
+    fn fit(
+        &self,
+        poller: &Poller,
+        ready: &Ready,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Option<Match> {
+        let is_without =
+            ready.without.iter().any(|(worker, until)| *worker == poller.worker && *until > now);
+        if poller.namespace != ready.offer.handle.namespace || is_without {
+            return None;
+        }
+        let Some(record) = &poller.record else { return Some(Match::Full) };
+        if !record.announces(&ready.offer.task.step) {
+            return None;
+        }
+        let Some(blueprint) = &ready.blueprint else { return Some(Match::Full) };
+        if announces_all(record, blueprint) {
+            return Some(Match::Full);
+        }
+        let full_is_near = self.polls.iter().any(|((namespace, _), poll)| {
+            *namespace == poller.namespace
+                && now.since(poll.at) < lease
+                && poll.record.as_ref().is_some_and(|record| announces_all(record, blueprint))
+        });
+        (!full_is_near).then_some(Match::Partial)
+    }
+
+    fn wake(&mut self, fits: impl Fn(&Waiting) -> bool) {
+        let numbers: Vec<u64> = self
+            .waiting
+            .iter()
+            .filter(|(_, waiting)| fits(waiting))
+            .map(|(number, _)| *number)
+            .collect();
+        self.wake_numbers(&numbers);
+    }
+
+    fn wake_numbers(&mut self, numbers: &[u64]) {
+        self.send(Grant::Look, |number, _| numbers.contains(&number));
+    }
+
+    fn dismiss(&mut self, fits: impl Fn(&Waiting) -> bool) {
+        self.send(Grant::Leave, |_, waiting| fits(waiting));
+    }
+
+    fn send(&mut self, grant: Grant, fits: impl Fn(u64, &Waiting) -> bool) {
+        for (number, waiting) in std::mem::take(&mut self.waiting) {
+            if fits(number, &waiting) {
+                drop(waiting.grant.send(grant.clone()));
+            } else {
+                self.waiting.push_back((number, waiting));
+            }
+        }
+    }
+}
+
+fn announces_all(record: &WorkerRecord, blueprint: &Blueprint) -> bool {
+    !record.steps.is_empty() && blueprint.steps().iter().all(|step| record.announces(&step.name))
+}
+
+impl Waiting {
+    /// Tells the poll what became of it; false when it has gone.
+    pub fn grant(self, grant: Grant) -> bool {
+        self.grant.send(grant).is_ok()
+    }
+}
+
+impl Held {
+    /// A task that waits for the worker's next poll.
+    pub fn reserved(token: TaskToken, now: Timestamp) -> Self {
+        Self { token, reserved_until: Some(now.after(RESERVATION)) }
+    }
+
+    /// A task that was handed to the worker.
+    pub fn delivered(token: TaskToken) -> Self {
+        Self { token, reserved_until: None }
+    }
+
+    /// The run and its commit that the token names.
+    pub fn handle(&self) -> &Handle {
+        &self.token.handle
+    }
+}

@@ -1,0 +1,399 @@
+//! The one loop that changes a run: rehydrate, decide, arm, append, fold, effects.
+//!
+//! The only caller of `log.append`. Invariants:
+//! * no effect (an answer, a task in a worker's hands, a wake entry deleted) before `Committed`;
+//! * whatever goes wrong in between, the folded state is dropped, never put back;
+//! * a run that a commit makes active has its guard in the wake index before the commit is sent.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio::sync::oneshot::{self, error::TryRecvError};
+
+use super::{
+    Engine, Error, Standing, StoredBlueprint,
+    assign::{Assigned, ready_offers},
+    cache::{Loaded, Pending},
+};
+use crate::{
+    log::{self, Append, Encoded, NewCommit, Snapshots, Sum},
+    workflow::{
+        self, Answer, Attention, Command, Draft, Event, Guard, Handle, Payload, Rejection, Sealed,
+        Seq, State, Timestamp, WakeKind,
+    },
+};
+
+/// How long a request may try to get its commit in.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a result may: its sender does not send it again, so giving up runs the step again.
+pub(super) const DEADLINE_OF_RESULTS: Duration = Duration::from_secs(60);
+/// A state that was read longer ago than this may belong to a run that is deleted by now: what is
+/// committed on it counts only after `id/` was seen to name the run still.
+const FRESH: Duration = Duration::from_secs(600);
+/// How many commands share one commit, at most.
+const BATCH_MAX: usize = 256;
+/// How often a batch is decided anew after other instances won the race.
+const RACES_MAX: u32 = 32;
+
+/// Answers to the commands of a batch, in order.
+type Answers = Vec<Result<Answer, Rejection>>;
+
+impl Engine {
+    /// Applies `command` to the run at `handle`: the way into a log for every change but the start.
+    ///
+    /// Answers once the commit that applies it is in the log, with the handle at that commit. Sent
+    /// twice, it is applied once. Costs 1 PUT, shared with the commands that arrive during another
+    /// commit of the run; a guard more when it makes a parked run active; cold 2 GET more.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Rejected`]: the run can not take it.
+    /// * [`Error::NotFound`]: there is no such run.
+    /// * [`Error::Log`]: by what the log says must be done.
+    pub(super) async fn handle(
+        &self,
+        handle: &Handle,
+        mut command: Command,
+    ) -> Result<(Answer, Handle), Arc<Error>> {
+        self.offload(handle, &mut command).await?;
+        let desk = self.inner.slots.of(handle.run);
+        loop {
+            let (answer, mut answered) = oneshot::channel();
+            desk.push(Pending { command: command.clone(), answer });
+            // Ours may be answered by whoever had the turn before, or be beyond what one batch takes.
+            loop {
+                let turn = desk.turn.lock().await;
+                match answered.try_recv() {
+                    Ok(answer) => return answer,
+                    Err(TryRecvError::Empty) => {}
+                    // Whoever decided for us was cut off before it could tell: ask again.
+                    Err(TryRecvError::Closed) => break,
+                }
+                self.decide_together(handle, desk.take(BATCH_MAX)).await;
+                drop(turn);
+            }
+        }
+    }
+
+    /// Puts a large payload of the command into a blob, before any event names it.
+    async fn offload(&self, handle: &Handle, command: &mut Command) -> Result<(), Arc<Error>> {
+        let Some(payload) = command.payload_mut() else { return Ok(()) };
+        self.inner.log.offload(handle.run, payload).await.map_err(|error| Arc::new(error.into()))
+    }
+
+    async fn decide_together(&self, handle: &Handle, batch: Vec<Pending>) {
+        let answers = self.commit_batch(handle, &batch).await;
+        match answers {
+            Ok((answers, handle)) => {
+                for (pending, answer) in batch.into_iter().zip(answers) {
+                    let answer = answer.map(|answer| (answer, handle.clone()));
+                    drop(pending.answer.send(answer.map_err(|refusal| Arc::new(refusal.into()))));
+                }
+            }
+            Err(error) => {
+                let error = Arc::new(error);
+                for pending in batch {
+                    drop(pending.answer.send(Err(error.clone())));
+                }
+            }
+        }
+    }
+
+    async fn commit_batch(
+        &self,
+        handle: &Handle,
+        batch: &[Pending],
+    ) -> Result<(Answers, Handle), Error> {
+        let mut hint = handle.clone();
+        // A wake entry's handle is old by nature: what is due follows from the newest commit only.
+        let is_wake = batch.iter().any(|pending| pending.command == Command::Wake);
+        let mut anew = is_wake && !self.inner.memory.has(handle.run);
+        for race in 0..RACES_MAX {
+            let (loaded, from_cache) = self.rehydrate(&hint, anew).await?;
+            match self.try_commit(loaded, from_cache, batch).await? {
+                Tried::Answered(answers, handle) => return Ok((answers, handle)),
+                Tried::Stale { seen } => {
+                    hint = handle.at(seen);
+                    anew = true;
+                    self.pause_after_race(race).await;
+                }
+            }
+        }
+        Err(log::Error::Throttled { after: Duration::from_secs(1) }.into())
+    }
+
+    /// Lets the winners of a race go first, for longer each time, by chance.
+    async fn pause_after_race(&self, race: u32) {
+        if race == 0 {
+            return;
+        }
+        let bound_ms = 10_u64 << race.min(6);
+        let millis = self.random_u64() % bound_ms;
+        self.inner.env.sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// The run's state: from memory, or from its log. Only with `anew`, or where `at_tail` says so,
+    /// surely its newest.
+    pub(super) async fn rehydrate(
+        &self,
+        handle: &Handle,
+        anew: bool,
+    ) -> Result<(Loaded, bool), Error> {
+        let cached = self.inner.memory.take(handle.run);
+        if let Some(loaded) = cached.filter(|loaded| !anew && loaded.state.seq >= handle.seq) {
+            return Ok((loaded, true));
+        }
+        let read_at = self.inner.env.now();
+        let log = &self.inner.log;
+        let tail = if anew { log.newest(handle).await? } else { log.tail(handle).await? };
+        let tail = tail.ok_or_else(|| no_such_run(handle))?;
+        let blueprint = self.pinned_blueprint(tail.state()).await?;
+        let (sum, snapshots) = (tail.last().sum, tail.snapshots());
+        let state = tail.into_state();
+        Ok((Loaded { state, blueprint, sum, snapshots, read_at, at_tail: anew }, false))
+    }
+
+    /// Whether the log goes on after `loaded`. Costs 1 GET, but nothing where one process owns the
+    /// store and knows the tail.
+    async fn is_behind(&self, loaded: &mut Loaded, from_cache: bool) -> Result<bool, Error> {
+        if loaded.at_tail && (self.inner.store.is_exclusive() || !from_cache) {
+            return Ok(false);
+        }
+        loaded.at_tail = self.inner.log.probe_next(&loaded.state.handle()).await?.is_none();
+        Ok(!loaded.at_tail)
+    }
+
+    async fn try_commit(
+        &self,
+        loaded: Loaded,
+        from_cache: bool,
+        batch: &[Pending],
+    ) -> Result<Tried, Error> {
+        let now = self.inner.env.now();
+        let rest = Rest::of(&loaded);
+        let Loaded { state, blueprint, .. } = loaded;
+        let before = Before::of(&state);
+        let handle = state.handle();
+        let mut draft = Draft::next(state, now, self.random_u64());
+        let policy = &self.inner.config.policy;
+        let decide = |command| workflow::decide(&mut draft, &blueprint.blueprint, command, policy);
+        let answers: Answers = batch.iter().map(|pending| &pending.command).map(decide).collect();
+
+        // A refusal that a later commit could turn into another answer is not given from memory, nor
+        // from a hint, before the log was seen to end there.
+        let may_change = answers.iter().any(|answer| matches!(answer, Err(no) if !no.is_final()));
+        if may_change && draft.is_empty() {
+            let mut loaded = rest.with(draft.discard(), blueprint);
+            if self.is_behind(&mut loaded, from_cache).await? {
+                return Ok(Tried::Stale { seen: loaded.state.seq + 1 });
+            }
+            self.inner.memory.put(loaded);
+            return Ok(Tried::Answered(answers, handle));
+        }
+        if draft.is_empty() {
+            let loaded = rest.with(draft.discard(), blueprint);
+            self.after_nothing(&loaded, batch);
+            self.inner.memory.put(loaded);
+            return Ok(Tried::Answered(answers, handle));
+        }
+        let assigned = self.assign(&mut draft, &blueprint, batch);
+        let sealed = draft.seal(policy.guard_ms());
+        let written = self.write(&before, &rest, &sealed, batch).await;
+        match written {
+            Ok(Written::Committed(written)) => {
+                let handle = sealed.state.handle();
+                let loaded = Loaded::after(sealed.state, blueprint, &written, now);
+                self.release(&before, &loaded, &sealed.events, assigned);
+                self.inner.memory.put(loaded);
+                Ok(Tried::Answered(answers, handle))
+            }
+            Ok(Written::Lost(seen)) => {
+                assigned.cancel();
+                Ok(Tried::Stale { seen })
+            }
+            Err(error) => {
+                assigned.cancel();
+                Err(error)
+            }
+        }
+    }
+
+    /// Arms the guard if need be, and appends.
+    async fn write(
+        &self,
+        before: &Before,
+        rest: &Rest,
+        sealed: &Sealed,
+        batch: &[Pending],
+    ) -> Result<Written, Error> {
+        let handle = &before.handle;
+        if let Some(guard) = sealed.guard_first {
+            self.inner.wakes.put(handle, attention_of(guard)).await?;
+        }
+        let requests: Vec<String> = batch
+            .iter()
+            .filter_map(|pending| pending.command.request())
+            .map(str::to_owned)
+            .collect();
+        let encoded = self.encode(sealed, &requests, Some(rest.sum), rest.snapshots);
+        let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
+        let deadline = if batch.iter().any(is_result) { DEADLINE_OF_RESULTS } else { DEADLINE };
+        match self.inner.log.append(handle.run, &encoded, deadline).await? {
+            Append::Committed => {
+                self.still_named(handle, rest).await?;
+                Ok(Written::Committed(encoded))
+            }
+            Append::Lost(winner) => Ok(Written::Lost(winner.seq)),
+        }
+    }
+
+    /// Refuses a commit on a state that was read so long ago that the run may be deleted.
+    async fn still_named(&self, handle: &Handle, rest: &Rest) -> Result<(), Error> {
+        if self.inner.env.now().since(rest.read_at) <= FRESH
+            || self.inner.log.names_run(handle).await?
+        {
+            return Ok(());
+        }
+        Err(no_such_run(handle))
+    }
+
+    /// The bytes of a sealed draft, to be sent unchanged however often they have to be.
+    pub(super) fn encode(
+        &self,
+        sealed: &Sealed,
+        requests: &[String],
+        prev: Option<Sum>,
+        snapshots: Snapshots,
+    ) -> Encoded {
+        let Sealed { events, facts, state, .. } = sealed;
+        let commit = NewCommit {
+            run: state.run,
+            seq: facts.seq,
+            prev,
+            time: facts.time,
+            by: &self.inner.config.instance,
+            requests,
+            events,
+            snapshots,
+            snapshot: snapshots.is_due(facts.seq).then_some(state),
+        };
+        commit.encode(self.inner.env.random())
+    }
+
+    /// Nothing was decided: what is due soon and what is ready is still made known.
+    fn after_nothing(&self, loaded: &Loaded, batch: &[Pending]) {
+        if batch.iter().any(|pending| pending.command == Command::Wake) {
+            self.take_care_of(loaded);
+        }
+    }
+
+    /// The effects of a commit that is in the log.
+    pub(super) fn release(
+        &self,
+        before: &Before,
+        loaded: &Loaded,
+        events: &[Event],
+        assigned: Assigned,
+    ) {
+        self.remember_payloads(&loaded.state, events);
+        self.learn_calls(loaded, events);
+        assigned.hand_out(self, &loaded.state);
+        self.after_commit(before, loaded);
+    }
+}
+
+/// What became of trying to commit a batch.
+enum Tried {
+    /// All commands have their answer, at this commit.
+    Answered(Answers, Handle),
+    /// The log had gone on; `seen` is a commit that exists.
+    Stale { seen: Seq },
+}
+
+enum Written {
+    /// In the log.
+    Committed(Encoded),
+    /// Another commit stands at this place.
+    Lost(Seq),
+}
+
+/// What effects need of the state before a commit.
+#[derive(Debug)]
+pub(super) struct Before {
+    /// The run, at the commit before; at 0 for the start.
+    pub(super) handle: Handle,
+    /// The wake entries that it needed.
+    pub(super) attention: BTreeSet<Attention>,
+    /// Where it stood in lists; none: it had not started.
+    pub(super) standing: Option<Standing>,
+    /// The offers of tasks that were ready.
+    pub(super) ready: Vec<crate::dispatch::Offer>,
+}
+
+impl Before {
+    fn of(state: &State) -> Self {
+        Self {
+            handle: state.handle(),
+            attention: state.attention(),
+            standing: Some(Standing::of(state)),
+            ready: ready_offers(state),
+        }
+    }
+
+    /// Before the start of a run.
+    pub(super) fn start(handle: Handle) -> Self {
+        Self { handle, attention: BTreeSet::new(), standing: None, ready: vec![] }
+    }
+}
+
+/// What a state needs beside it to be committed on.
+#[derive(Clone, Debug)]
+struct Rest {
+    sum: Sum,
+    snapshots: Snapshots,
+    read_at: Timestamp,
+    at_tail: bool,
+}
+
+impl Rest {
+    fn of(loaded: &Loaded) -> Self {
+        let Loaded { sum, snapshots, read_at, at_tail, .. } = loaded;
+        Self { sum: *sum, snapshots: *snapshots, read_at: *read_at, at_tail: *at_tail }
+    }
+
+    /// The state as it was, nothing decided.
+    fn with(self, state: State, blueprint: Arc<StoredBlueprint>) -> Loaded {
+        let Self { sum, snapshots, read_at, at_tail } = self;
+        Loaded { state, blueprint, sum, snapshots, read_at, at_tail }
+    }
+}
+
+/// The wake entry of a guard.
+pub(super) fn attention_of(guard: Guard) -> Attention {
+    Attention { kind: WakeKind::Guard, due: guard.due, seq: guard.epoch }
+}
+
+fn no_such_run(handle: &Handle) -> Error {
+    let what = format!(
+        "run {} of execution {} is not in this store; it may be deleted, or the task id belongs to \
+         another store",
+        handle.run, handle.execution
+    );
+    Error::NotFound { what }
+}
+
+impl Engine {
+    fn remember_payloads(&self, state: &State, events: &[Event]) {
+        for (index, event) in (0_u32..).zip(events) {
+            let at = workflow::At(state.seq, index);
+            match event.payload() {
+                Some(Payload::Json(value)) => {
+                    let bytes = Payload::Json(value.clone()).bytes();
+                    if bytes > workflow::INLINE_BYTES_MAX {
+                        self.inner.memory.put_payload(state.run, at, value.clone(), bytes);
+                    }
+                }
+                Some(Payload::Blob { .. }) | None => {}
+            }
+        }
+    }
+}

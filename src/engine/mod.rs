@@ -1,0 +1,198 @@
+//! Rehydrate, decide, arm, append, fold, effects: the one loop that changes a run, and what callers
+//! ask of it.
+//!
+//! Owns the order in which a change reaches the world (docs/fencing.md), and the memory of an
+//! instance. Never holds a rule of the workflow: what a run does is decided in `workflow`. The whole
+//! of an engine's memory may be lost at any time.
+
+mod api;
+mod assign;
+mod background;
+mod blueprints;
+mod cache;
+mod commit;
+mod describe;
+mod effects;
+mod poll;
+mod resurrect;
+mod start;
+mod task;
+
+pub use api::{
+    BlueprintPut, Description, Error, PollRequest, StartRequest, Started, TaskForWorker,
+};
+
+pub use crate::{
+    dispatch::WorkerRecord,
+    log::StoredBlueprint,
+    maintenance::{DeadRun, Filter, Page, Record, Standing},
+    wake::Progress,
+};
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    dispatch::{Board, Offers, Workers},
+    env::Env,
+    log::{Blueprints, RunLog},
+    maintenance::{Dead, Feed},
+    store::Store,
+    wake::{Limits, Near, Ticker, WakeIndex},
+    workflow::{Handle, Policy},
+};
+
+/// How an instance is set up.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Leases and guards.
+    pub policy: Policy,
+    /// How many bytes of folded states and payloads are kept in memory; 0: nothing is, every request
+    /// rehydrates its run, and tasks are offered through the store.
+    pub cache_bytes: u64,
+    /// Whether due times of the next two minutes are also kept in memory.
+    pub near_timers: bool,
+    /// Whether the next task of a chain is reserved for the next poll of the worker that just
+    /// submitted; never in a function.
+    pub reservations: bool,
+    /// This process, in the `by` of its commits: `name/version`.
+    pub instance: String,
+    /// Over how many parts the store's indexes are spread, from its layout.
+    pub shards: u32,
+}
+
+/// The engine of one process; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: Config,
+    env: Arc<dyn Env>,
+    store: Store,
+    log: RunLog,
+    blueprints: Blueprints,
+    wakes: WakeIndex,
+    near: Arc<Near>,
+    ticker: Ticker,
+    board: Board,
+    offers: Offers,
+    workers: Workers,
+    feed: Feed,
+    dead: Dead,
+    slots: cache::Slots,
+    memory: cache::Memory,
+    shelf: blueprints::Shelf,
+    /// Effects and shielded requests in flight.
+    tasks: TaskTracker,
+    closing: CancellationToken,
+}
+
+impl Engine {
+    /// An engine on `store`, whose layout has `config.shards`. Reads nothing.
+    pub fn new(store: Store, env: Arc<dyn Env>, config: Config) -> Self {
+        let wakes = WakeIndex::new(store.clone(), config.shards);
+        let near = Arc::new(Near::new(env.clone()));
+        let ticker = Ticker::new(wakes.clone(), env.clone(), Limits::default());
+        let remembers = config.near_timers && store.is_exclusive();
+        let ticker = if remembers { ticker.looking_ahead(near.clone()) } else { ticker };
+        let instance_id = format!("{} {:032x}", config.instance, env.random());
+        let inner = Inner {
+            log: RunLog::new(store.clone(), env.clone()),
+            blueprints: Blueprints::new(store.clone()),
+            ticker,
+            near,
+            board: Board::new(config.policy.lease),
+            offers: Offers::new(store.clone(), config.shards, &instance_id),
+            workers: Workers::new(store.clone()),
+            feed: Feed::new(store.clone(), env.clone(), config.cache_bytes / 8),
+            dead: Dead::new(store.clone()),
+            slots: cache::Slots::default(),
+            memory: cache::Memory::new(config.cache_bytes),
+            shelf: blueprints::Shelf::default(),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+            wakes,
+            store,
+            env,
+            config,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The store, and its request counts.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The clock and the entropy of this engine.
+    pub fn env(&self) -> &Arc<dyn Env> {
+        &self.inner.env
+    }
+
+    /// Runs that were taken out of the way because they can not be decided. Costs 1 LIST and 1 GET
+    /// each.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`]: ask again later.
+    pub async fn dead(&self) -> Result<Vec<DeadRun>, Error> {
+        Ok(self.inner.dead.list().await?)
+    }
+
+    /// Puts such a run back, to be looked at at once.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::InvalidId`]: `handle` is none; `dead list` shows them.
+    /// * [`Error::NotFound`]: there is no such run among the dead.
+    /// * [`Error::Log`]: by what the log says must be done.
+    pub async fn retry_dead(&self, handle: &str) -> Result<(), Error> {
+        let parsed: Handle = handle.parse()?;
+        if self.inner.dead.retry(&self.inner.wakes, &parsed, self.inner.env.now()).await? {
+            return Ok(());
+        }
+        Err(Error::NotFound { what: format!("{handle} is not among the dead runs") })
+    }
+
+    /// From now on polls are answered empty and new requests refused with [`Error::ShuttingDown`].
+    pub fn begin_shutdown(&self) {
+        self.inner.closing.cancel();
+        self.inner.board.close();
+    }
+
+    /// Resolves when every commit and effect in flight is finished; false when `within` passed first.
+    pub async fn drain(&self, within: Duration) -> bool {
+        let flush = async || {
+            if let Err(error) = self.inner.feed.flush_now().await {
+                tracing::warn!(%error, "records for lists were not written; the runs' guards will mend it");
+            }
+        };
+        let idle = async {
+            while !self.inner.tasks.is_empty() {
+                flush().await;
+                self.inner.env.sleep(effects::DRAIN_STEP).await;
+            }
+            flush().await;
+        };
+        tokio::select! {
+            () = idle => true,
+            () = self.inner.env.sleep(within) => false,
+        }
+    }
+
+    fn refuse_when_closing(&self) -> Result<(), Error> {
+        if self.inner.closing.is_cancelled() {
+            return Err(Error::ShuttingDown);
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "half of the random bits are as random")]
+    fn random_u64(&self) -> u64 {
+        self.inner.env.random() as u64
+    }
+}

@@ -1,0 +1,317 @@
+//! Gives tasks to workers that poll, and takes their results.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::{Either, select};
+
+use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
+use crate::{
+    dispatch::{Grant, Held, Match, Offer, Poller, Ready},
+    workflow::{
+        Answer, Command, Namespace, Outcome, Phase, Submission, Task, TaskToken, Timestamp,
+    },
+};
+
+/// A waiting poll looks for itself at least this often, should it have missed a word.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+impl Engine {
+    /// Remembers a worker. Costs 1 PUT when its record says something new.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`]: remembered here, but not by other instances; register again.
+    pub async fn register(&self, record: WorkerRecord) -> Result<(), Error> {
+        Ok(self.inner.workers.register(record).await?)
+    }
+
+    /// Forgets a worker. Costs 1 DELETE.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`]: forgotten here, but its record is still in the store.
+    pub async fn unregister(&self, namespace: &Namespace, worker: &str) -> Result<(), Error> {
+        Ok(self.inner.workers.unregister(namespace, worker).await?)
+    }
+
+    /// The next task for a worker; none when its wait passed without one.
+    ///
+    /// The task's lease stands in the log before this answers. Cancel-safe: a task that was taken but
+    /// not answered is handed out again, at the worker's next poll or when its lease ends. Costs
+    /// nothing when the lease rode in another commit; else 1 PUT to claim, and 1 LIST a scan where
+    /// instances share the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`]: by what the log says must be done; polling again is always right.
+    pub async fn poll(&self, request: PollRequest) -> Result<Option<TaskForWorker>, Error> {
+        let PollRequest { namespace, worker, wait, connection } = request;
+        let now = self.inner.env.now();
+        let record = self.inner.workers.polled(&namespace, &worker, now).await;
+        let poller = Poller { namespace, worker, record, connection };
+        self.inner.board.polled(&poller, now);
+        let until = now.after(wait);
+        loop {
+            if let Some(task) = self.take_back(&poller).await? {
+                return Ok(Some(task));
+            }
+            let now = self.inner.env.now();
+            let mut granted = match self.inner.board.take_ready_or_wait(&poller, now) {
+                Ok((ready, fit)) => match self.claim(&poller, ready, fit).await? {
+                    Some(task) => return Ok(Some(task)),
+                    None => continue,
+                },
+                Err(granted) => granted,
+            };
+            let left = until.since(now);
+            if left.is_zero() {
+                return Ok(None);
+            }
+            self.scan_offers(&poller.namespace).await;
+            let slice = left.min(LOOK_EVERY).min(self.scan_pause());
+            let grant = match select(&mut granted, self.inner.env.sleep(slice)).await {
+                Either::Left((grant, _)) => grant.unwrap_or(Grant::Look),
+                Either::Right(((), _)) => {
+                    // Whatever was granted in this very moment still counts.
+                    granted.close();
+                    granted.try_recv().unwrap_or(Grant::Look)
+                }
+            };
+            match grant {
+                Grant::Task(token) => {
+                    if let Some(task) = self.task_of(&poller.worker, &token).await? {
+                        return Ok(Some(task));
+                    }
+                }
+                Grant::Leave => return Ok(None),
+                Grant::Look => {}
+            }
+        }
+    }
+
+    /// A task that is the worker's already, under a lease that runs.
+    async fn take_back(&self, poller: &Poller) -> Result<Option<TaskForWorker>, Error> {
+        while let Some(held) = self.inner.board.take_held(poller) {
+            let token = held.token.clone();
+            // Noted before it is read, so that it is not lost if this poll is cut off.
+            let delivered = Held::delivered(token.clone());
+            self.inner.board.hold(&poller.namespace, &poller.worker, delivered);
+            if let Some(task) = self.task_of(&poller.worker, &token).await? {
+                return Ok(Some(task));
+            }
+            self.let_go(&poller.namespace, &poller.worker, &token);
+        }
+        Ok(None)
+    }
+
+    /// Claims a ready task for the poller; none: somebody else has it, or it is over.
+    async fn claim(
+        &self,
+        poller: &Poller,
+        ready: Ready,
+        fit: Match,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        let engine = self.clone();
+        let (namespace, worker) = (poller.namespace.clone(), poller.worker.clone());
+        // The commit is finished, and the task noted as held, even if this poll is cut off.
+        let claimed =
+            self.finish(async move { engine.claim_whole(&namespace, &worker, ready, fit).await });
+        let Some(token) = claimed.await? else { return Ok(None) };
+        match self.task_of(&poller.worker, &token).await? {
+            Some(task) => Ok(Some(task)),
+            None => {
+                self.let_go(&poller.namespace, &poller.worker, &token);
+                Ok(None)
+            }
+        }
+    }
+
+    async fn claim_whole(
+        &self,
+        namespace: &Namespace,
+        worker: &str,
+        ready: Ready,
+        fit: Match,
+    ) -> Result<Option<TaskToken>, Error> {
+        let Offer { handle, task } = ready.offer.clone();
+        let (task_of_command, worker_of_command) = (task.clone(), worker.to_owned());
+        let partial = fit == Match::Partial;
+        let command =
+            Command::LeaseStep { task: task_of_command, worker: worker_of_command, partial };
+        let claimed = self.handle(&handle, command).await;
+        let outcome = match claimed {
+            Ok((_, handle)) => {
+                let token = TaskToken { handle, task };
+                self.inner.board.hold(namespace, worker, Held::delivered(token.clone()));
+                Some(token)
+            }
+            Err(error) if error.is_final() => {
+                tracing::debug!(run = %handle.run, step = %task.step, %error, "an offer was stale");
+                None
+            }
+            Err(error) => {
+                // It is still to be had, as far as anybody knows.
+                self.inner.board.offer(ready, self.inner.env.now());
+                return Err(Error::Shared(error));
+            }
+        };
+        if ready.is_stored {
+            let engine = self.clone();
+            self.inner.tasks.spawn(async move { engine.inner.offers.delete(&ready.offer).await });
+        }
+        Ok(outcome)
+    }
+
+    /// Looks for offers of other instances, if a look is due.
+    async fn scan_offers(&self, namespace: &Namespace) {
+        if !self.stores_offers() {
+            return;
+        }
+        let now = self.inner.env.now();
+        match self.inner.offers.scan(namespace, now).await {
+            Ok(found) => {
+                for offer in found {
+                    let is_stored = true;
+                    let ready = Ready { offer, blueprint: None, without: vec![], is_stored };
+                    self.inner.board.offer(ready, now);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "offers could not be listed"),
+        }
+    }
+
+    fn scan_pause(&self) -> Duration {
+        if !self.stores_offers() {
+            return LOOK_EVERY;
+        }
+        self.inner.offers.pause(self.inner.env.now()).max(Duration::from_millis(1))
+    }
+
+    /// The task under a token, if the worker's lease on it runs; with everything it is called with.
+    async fn task_of(
+        &self,
+        worker: &str,
+        token: &TaskToken,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        let Task { step, iteration, attempt } = &token.task;
+        let now = self.inner.env.now();
+        let found = self
+            .look_at(&token.handle, |loaded| {
+                let open = loaded.state.open.get(step)?;
+                let until = match &open.phase {
+                    Phase::Leased { worker: holder, until } if holder == worker => *until,
+                    Phase::Leased { .. }
+                    | Phase::Ready { .. }
+                    | Phase::Sleeping { .. }
+                    | Phase::Approval { .. } => return None,
+                };
+                let is_it = open.iteration == *iteration && open.attempt == *attempt;
+                (is_it && until > now).then(|| loaded.call(step, until))
+            })
+            .await;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) if error.is_final() => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(call) = found else { return Ok(None) };
+        let inputs = self.arguments_of(&token.handle, &call.arguments).await?;
+        Ok(Some(TaskForWorker {
+            token: token.to_string(),
+            execution: call.execution,
+            workflow: call.workflow,
+            step: step.clone(),
+            attempt: *attempt,
+            inputs,
+            lease_until: call.until,
+            created: now,
+        }))
+    }
+
+    /// How an attempt ended. Answers once it is in the log; the same submission again gets the same
+    /// answer. Costs 1 PUT, in which the lease of the worker's next task rides.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::Rejected`]: another attempt's result counts, or the execution is closed.
+    /// * [`Error::NotFound`]: there is no such run.
+    /// * [`Error::Log`]: `Unknown` and `Unavailable`: send the same submission again.
+    pub async fn submit(
+        &self,
+        token: &TaskToken,
+        worker: &str,
+        submission: Submission,
+    ) -> Result<Answer, Error> {
+        let TaskToken { handle, task } = token;
+        let outcome = Outcome::of(submission, &task.step);
+        let command =
+            Command::SubmitResult { task: task.clone(), worker: worker.to_owned(), outcome };
+        self.let_go(&handle.namespace, worker, token);
+        match self.handle(handle, command).await {
+            Ok((answer, _)) => Ok(answer),
+            Err(error) => {
+                if !error.is_final() {
+                    // The result is lost unless it is sent again: the worker's next poll says not.
+                    let held = Held::delivered(token.clone());
+                    self.inner.board.hold(&handle.namespace, worker, held);
+                }
+                Err(Error::Shared(error))
+            }
+        }
+    }
+
+    /// A worker's sign of life: extends the lease on `task`, or, without one, on all that it holds
+    /// here, if it polls on `connection`. Costs 1 PUT for a lease of which under half is left.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Log`]: by what the log says must be done.
+    pub async fn heartbeat(
+        &self,
+        namespace: &Namespace,
+        worker: &str,
+        task: Option<&TaskToken>,
+        connection: Option<&str>,
+    ) -> Result<(), Error> {
+        let tokens = match task {
+            Some(token) => vec![token.clone()],
+            None => self.inner.board.held_by(namespace, worker, connection),
+        };
+        for token in tokens {
+            let command =
+                Command::ExtendLease { task: token.task.clone(), worker: worker.to_owned() };
+            match self.handle(&token.handle, command).await {
+                Ok(_) => {}
+                // A lease that is gone can not be extended, and its worker can not help it.
+                Err(error) if error.is_final() => {}
+                Err(error) => return Err(Error::Shared(error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Offers to all what was reserved for a worker that did not come for it.
+    pub(super) fn give_up_reservations(&self, now: Timestamp) {
+        for ((_, worker), held) in self.inner.board.expired_reservations(now) {
+            let TaskToken { handle, task } = held.token;
+            tracing::debug!(%worker, step = %task.step, "a reserved task was not fetched");
+            let attempt = task.attempt + 1;
+            let offer = Offer { handle, task: Task { attempt, ..task } };
+            let is_stored = self.stores_offers();
+            let ready = Ready { offer, blueprint: None, without: vec![], is_stored };
+            let stored = self.put_up(ready, now);
+            self.offer_in_store(stored.into_iter().collect());
+        }
+    }
+
+    fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
+        self.inner.board.release(namespace, worker, token.handle.run, &token.task);
+    }
+}
+
+/// Shares an error among those who asked for one commit.
+impl From<Arc<Error>> for Error {
+    fn from(error: Arc<Error>) -> Self {
+        Self::Shared(error)
+    }
+}

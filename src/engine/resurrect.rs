@@ -1,0 +1,156 @@
+//! What a wake entry leads to: the run is brought back, does what is due, and the entry goes.
+//!
+//! The rule for every entry: it is deleted only after everything that the folded state needs was put
+//! with `Ok`, and after the log was seen to have reached the entry's commit. A guard is put before
+//! its commit, so an entry may be found whose commit is not there: while it is young its writer may
+//! still send it, and it is left alone; once it is old, the slot is settled with an empty commit, so
+//! that whatever is still under way loses.
+//!
+//! Source: docs/fencing.md "Wake entries".
+
+use std::{panic::AssertUnwindSafe, time::Duration};
+
+use futures::FutureExt;
+
+use super::{Engine, Error, Record, cache::Loaded, commit::DEADLINE};
+use crate::{
+    dispatch::Held,
+    log::{self, Append},
+    wake::{Entry, Resurrect, Woke},
+    workflow::{Command, Draft},
+};
+
+/// How old an entry must be, by the store's clock, before a commit that it announces and that is
+/// not there counts as given up: three times what any writer may take.
+const UNDECIDED_FOR: Duration = Duration::from_secs(30 * 60);
+
+impl Resurrect for Engine {
+    async fn wake(&self, entry: &Entry) -> Woke {
+        // A decision that panics is a bug of ours; it must not stop the others from waking.
+        let woken = AssertUnwindSafe(self.wake_entry(entry)).catch_unwind().await;
+        match woken {
+            Ok(Ok(woke)) => woke,
+            Ok(Err(error)) => failed(entry, &error),
+            Err(panic) => {
+                Woke::Failed { reason: format!("deciding panicked: {}", text_of(&*panic)) }
+            }
+        }
+    }
+
+    async fn bury(&self, entry: &Entry, reason: &str) -> Result<(), log::Error> {
+        self.inner.dead.put(&entry.handle, reason, self.inner.env.now()).await
+    }
+}
+
+impl Engine {
+    async fn wake_entry(&self, entry: &Entry) -> Result<Woke, Error> {
+        let woken = match self.handle(&entry.handle, Command::Wake).await {
+            Ok((_, handle)) => handle,
+            Err(error) => match error.whole() {
+                Error::NotFound { .. } => return self.wake_without_run(entry).await,
+                _ => return Err(Error::Shared(error)),
+            },
+        };
+        if woken.seq < entry.handle.seq && !self.reach(entry).await? {
+            return Ok(Woke::Left);
+        }
+        let loaded = self.look_at(&entry.handle, Loaded::clone).await?;
+        self.settle_entry(entry, &loaded).await
+    }
+
+    /// Puts what the run needs, writes its record if it stopped, and deletes the entry.
+    async fn settle_entry(&self, entry: &Entry, loaded: &Loaded) -> Result<Woke, Error> {
+        let now = self.inner.env.now();
+        let needed = self.put_needed(loaded, now, entry.attention()).await?;
+        if !loaded.state.is_active() {
+            // The batch with this record may have been cut off with its instance.
+            let steps = loaded.blueprint.blueprint.steps().len();
+            self.inner.feed.record(&Record::of(&loaded.state, steps)).await?;
+        }
+        if !needed.contains(&entry.attention()) {
+            self.inner.wakes.remove(entry).await;
+        }
+        Ok(Woke::Done)
+    }
+
+    /// The start commit that the entry announces is not there.
+    async fn wake_without_run(&self, entry: &Entry) -> Result<Woke, Error> {
+        let is_decided = match self.inner.log.run_of(&entry.handle).await? {
+            // It came meanwhile.
+            Some(run) if run == entry.handle.run => return Ok(Woke::Left),
+            // Another run has this generation of the id: ours can never start.
+            Some(_) => true,
+            None => self.is_old(entry),
+        };
+        if !is_decided {
+            return Ok(Woke::Left);
+        }
+        self.inner.wakes.remove(entry).await;
+        Ok(Woke::Done)
+    }
+
+    /// Whether the log has reached the entry's commit, or was made to by settling its slot.
+    async fn reach(&self, entry: &Entry) -> Result<bool, Error> {
+        if !self.is_old(entry) {
+            return Ok(false);
+        }
+        let desk = self.inner.slots.of(entry.handle.run);
+        let _turn = desk.turn.lock().await;
+        let (loaded, _) = self.rehydrate(&entry.handle, true).await?;
+        if loaded.state.seq >= entry.handle.seq {
+            self.inner.memory.put(loaded);
+            return Ok(true);
+        }
+        let now = self.inner.env.now();
+        let (sum, snapshots) = (loaded.sum, loaded.snapshots);
+        let sealed = Draft::next(loaded.state, now, 0).settle();
+        let encoded = self.encode(&sealed, &[], Some(sum), snapshots);
+        let settled = self.inner.log.append(entry.handle.run, &encoded, DEADLINE).await?;
+        if settled == Append::Committed {
+            self.inner.memory.put(Loaded::after(sealed.state, loaded.blueprint, &encoded, now));
+        }
+        // Lost: somebody wrote that commit, and the slot is decided just as well.
+        Ok(encoded.seq >= entry.handle.seq)
+    }
+
+    fn is_old(&self, entry: &Entry) -> bool {
+        self.inner.env.now().since(entry.put_at) >= UNDECIDED_FOR
+    }
+
+    /// Brings a run back into this instance's memory without changing it: its deadlines to the timers,
+    /// its ready tasks to the polls, its leases to the workers that come back for them.
+    pub(super) async fn visit(&self, entry: &Entry) -> Result<(), Error> {
+        let loaded = self.look_at_newest(&entry.handle, Loaded::clone).await?;
+        if loaded.state.is_closed() {
+            return Ok(());
+        }
+        for (worker, token) in loaded.leased() {
+            self.inner.board.hold(&loaded.state.namespace, &worker, Held::delivered(token));
+        }
+        let stored = self.take_care_of(&loaded);
+        self.offer_in_store(stored);
+        Ok(())
+    }
+}
+
+fn failed(entry: &Entry, error: &Error) -> Woke {
+    match error.whole() {
+        Error::Log(
+            log::Error::Unknown { .. }
+            | log::Error::Unavailable { .. }
+            | log::Error::Throttled { .. }
+            | log::Error::TooNew { .. },
+        )
+        | Error::ShuttingDown => {
+            tracing::debug!(run = %entry.handle.run, %error, "a run could not be woken now");
+            Woke::Unavailable
+        }
+        error => Woke::Failed { reason: error.to_string() },
+    }
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "no message".to_owned())
+}

@@ -1,0 +1,229 @@
+//! Starts executions: who has an id, under which generation, and the first commit of a run.
+//!
+//! A generation is created only if the one before is closed, with put-if-absent on its key; so an
+//! id has one live run, whoever starts it and however often.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Engine, Error, StartRequest, Started, StoredBlueprint,
+    cache::Loaded,
+    commit::{Before, DEADLINE, attention_of},
+};
+use crate::{
+    log::{self, Append, Commit, Snapshots},
+    workflow::{
+        self, BlueprintRef, Draft, Event, ExecutionId, Generation, Guard, Handle, Payload, RunId,
+        Start, Timestamp,
+    },
+};
+
+/// A start commit is never sent later than this after its guard: a waker may take the guard of a
+/// start for abandoned after 30 minutes, and the clocks may differ.
+const SENT_WITHIN: Duration = Duration::from_secs(600);
+/// How often a start begins over: its guard was too old, or others kept winning.
+const TRIES_MAX: u32 = 8;
+
+impl Engine {
+    /// Starts an execution; answers once its start commit is in the log.
+    ///
+    /// With a request id, and with a chosen execution id while that is open, a repetition answers
+    /// the execution that exists. Costs 2 PUT (guard, start commit), with a chosen id 1 LIST more
+    /// (and 2 GET where the id was used before), with the newest version of a workflow 1 GET more on
+    /// a shared store.
+    ///
+    /// # Errors
+    ///
+    /// * [`Error::NotFound`]: no such workflow, or not that version.
+    /// * [`Error::InvalidInput`]: the input is no object.
+    /// * [`Error::Log`]: by what the log says must be done.
+    pub async fn start(&self, request: StartRequest) -> Result<Started, Error> {
+        self.refuse_when_closing()?;
+        if !request.input.is_object() {
+            let what = "the input of a workflow is a JSON object, such as {\"order\": 7}";
+            return Err(Error::InvalidInput { what: what.to_owned() });
+        }
+        for _ in 0..TRIES_MAX {
+            let place = match self.place(&request).await? {
+                Place::Taken(started) => return Ok(started),
+                Place::Free(execution, generation) => (execution, generation),
+            };
+            if let Some(started) = self.start_at(&request, place).await? {
+                return Ok(started);
+            }
+        }
+        Err(log::Error::Throttled { after: Duration::from_secs(1) }.into())
+    }
+
+    /// Where the execution is to be created, or who is there.
+    async fn place(&self, request: &StartRequest) -> Result<Place, Error> {
+        let Some(execution) = &request.execution else {
+            let made = if request.request.is_empty() {
+                ExecutionId::made(self.inner.env.now(), self.inner.env.random())
+            } else {
+                ExecutionId::of_request(&format!("{} {}", request.namespace, request.request))
+            };
+            return Ok(Place::Free(made, 0));
+        };
+        let head = self.inner.log.head(&request.namespace, &execution.key()).await?;
+        let Some((generation, start)) = head else { return Ok(Place::Free(execution.clone(), 0)) };
+        let winner = started_by(&start)?;
+        if is_same_request(winner, request) {
+            return Ok(Place::Taken(answer(winner, start.time, false)));
+        }
+        let handle = handle_of(winner);
+        let newest = self.inner.log.newest(&handle).await?;
+        if newest.is_some_and(|tail| tail.state().is_closed()) {
+            return Ok(Place::Free(execution.clone(), generation + 1));
+        }
+        Ok(Place::Taken(answer(winner, start.time, true)))
+    }
+
+    /// Creates the run; none: begin over.
+    async fn start_at(
+        &self,
+        request: &StartRequest,
+        (execution, generation): (ExecutionId, Generation),
+    ) -> Result<Option<Started>, Error> {
+        let now = self.inner.env.now();
+        let run = RunId::from_random(self.inner.env.random());
+        let handle = Handle {
+            namespace: request.namespace.clone(),
+            execution: execution.key(),
+            generation,
+            run,
+            seq: 0,
+        };
+        let policy = &self.inner.config.policy;
+        let guard = Guard { epoch: 0, due: now.after(policy.guard) };
+        let (armed, blueprint) = tokio::join!(
+            self.inner.wakes.put(&handle, attention_of(guard)),
+            self.blueprint_to_start(request),
+        );
+        let blueprint = match (armed, blueprint) {
+            (Ok(()), Ok(blueprint)) => blueprint,
+            (armed, blueprint) => {
+                // Nothing was sent that could need the guard.
+                self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                armed?;
+                blueprint?
+            }
+        };
+        let mut input = Payload::of(request.input.clone());
+        self.inner.log.offload(run, &mut input).await?;
+        let start =
+            self.start_event(request, &blueprint, (&execution, generation, run), input, now);
+        let mut draft = Draft::begin(start, now, self.random_u64());
+        workflow::start(&mut draft, &blueprint.blueprint);
+        let assigned = self.assign(&mut draft, &blueprint, &[]);
+        let sealed = draft.seal(policy.guard_ms());
+        assert_eq!(sealed.guard_first, Some(guard), "BUG: a start needs another guard than it has");
+        let requests: Vec<String> =
+            Some(request.request.clone()).into_iter().filter(|id| !id.is_empty()).collect();
+        let encoded = self.encode(&sealed, &requests, None, Snapshots::NONE);
+        if self.inner.env.now().since(now) > SENT_WITHIN {
+            assigned.cancel();
+            return Ok(None);
+        }
+        let key = execution.key();
+        let created =
+            self.inner.log.create(&request.namespace, &key, generation, &encoded, DEADLINE).await;
+        match created {
+            Ok(Append::Committed) => {
+                let loaded = Loaded::after(sealed.state, blueprint, &encoded, now);
+                self.release(&Before::start(handle), &loaded, &sealed.events, assigned);
+                self.inner.memory.put(loaded);
+                let started = sealed.facts.time;
+                Ok(Some(Started { execution, generation, run, started, was_running: false }))
+            }
+            Ok(Append::Lost(winner)) => {
+                assigned.cancel();
+                // Whether ours is in is decided: it is not, and its guard guards nothing.
+                self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                let start = started_by(&winner)?;
+                let is_ours = is_same_request(start, request);
+                Ok(Some(answer(start, winner.time, !is_ours)))
+            }
+            Err(error) => {
+                assigned.cancel();
+                Err(error.into())
+            }
+        }
+    }
+
+    fn start_event(
+        &self,
+        request: &StartRequest,
+        blueprint: &StoredBlueprint,
+        (execution, generation, run): (&ExecutionId, Generation, RunId),
+        input: Payload,
+        now: Timestamp,
+    ) -> Start {
+        let hash = blueprint.blueprint.hash();
+        let timeout_ms =
+            request.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+        Start {
+            namespace: request.namespace.clone(),
+            execution: execution.clone(),
+            generation,
+            run,
+            blueprint: BlueprintRef {
+                name: blueprint.blueprint.name().to_owned(),
+                version: blueprint.version,
+                hash: hash.to_owned(),
+            },
+            input,
+            request: request.request.clone(),
+            timeout_ms,
+            deadline: timeout_ms.map(|millis| now.after_millis(millis)),
+            correlation_id: request.correlation_id.clone(),
+            tags: request.tags.clone(),
+            with_inputs: self.learnt_calls(hash),
+        }
+    }
+
+    async fn blueprint_to_start(
+        &self,
+        request: &StartRequest,
+    ) -> Result<Arc<StoredBlueprint>, Error> {
+        self.stored_blueprint(&request.namespace, &request.workflow, request.version).await
+    }
+}
+
+/// Where a start goes.
+enum Place {
+    /// Nobody is there.
+    Free(ExecutionId, Generation),
+    /// This execution is.
+    Taken(Started),
+}
+
+/// The start that a start commit carries.
+fn started_by(commit: &Commit) -> Result<&Start, Error> {
+    match commit.events.first() {
+        Some(Event::ExecutionStarted(start)) => Ok(start),
+        Some(_) | None => Err(Error::Log(log::Error::Corrupt {
+            key: format!("the start commit of run {}", commit.run),
+            fault: "its first event is not execution_started".to_owned(),
+        })),
+    }
+}
+
+fn is_same_request(start: &Start, request: &StartRequest) -> bool {
+    !request.request.is_empty() && start.request == request.request
+}
+
+fn handle_of(start: &Start) -> Handle {
+    Handle {
+        namespace: start.namespace.clone(),
+        execution: start.execution.key(),
+        generation: start.generation,
+        run: start.run,
+        seq: 0,
+    }
+}
+
+fn answer(start: &Start, started: Timestamp, was_running: bool) -> Started {
+    let Start { execution, generation, run, .. } = start.clone();
+    Started { execution, generation, run, started, was_running }
+}

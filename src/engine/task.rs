@@ -1,0 +1,116 @@
+//! Looks at a run without changing it, and fetches the payloads that its state refers to.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::{Engine, Error, cache::Loaded};
+use crate::workflow::{
+    Arguments, At, ExecutionId, Handle, INPUTS, Json, RunId, StepName, Stored, Timestamp,
+    arguments, unwrapped,
+};
+
+/// How many payloads of one run are read at once.
+const READS_AT_ONCE: usize = 16;
+
+/// A call of a step, as far as the state knows it.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) execution: ExecutionId,
+    pub(super) workflow: String,
+    pub(super) arguments: Arguments,
+    pub(super) until: Timestamp,
+}
+
+impl Loaded {
+    /// The call of `step`, whose lease ends at `until`.
+    pub(super) fn call(&self, step: &StepName, until: Timestamp) -> Call {
+        let blueprint = &self.blueprint.blueprint;
+        Call {
+            execution: self.state.execution.clone(),
+            workflow: blueprint.name().to_owned(),
+            arguments: arguments(blueprint, &self.state, step),
+            until,
+        }
+    }
+}
+
+impl Engine {
+    /// Looks at a run as memory, or else its log, has it: perhaps behind its newest commit.
+    pub(super) async fn look_at<T>(
+        &self,
+        handle: &Handle,
+        look: impl FnOnce(&Loaded) -> T,
+    ) -> Result<T, Error> {
+        let desk = self.inner.slots.of(handle.run);
+        let _turn = desk.turn.lock().await;
+        let (loaded, _) = self.rehydrate(handle, false).await?;
+        let seen = look(&loaded);
+        self.inner.memory.put(loaded);
+        Ok(seen)
+    }
+
+    /// Looks at a run as its newest commit left it.
+    pub(super) async fn look_at_newest<T>(
+        &self,
+        handle: &Handle,
+        look: impl FnOnce(&Loaded) -> T,
+    ) -> Result<T, Error> {
+        let desk = self.inner.slots.of(handle.run);
+        let _turn = desk.turn.lock().await;
+        let (loaded, _) = self.rehydrate(handle, true).await?;
+        let seen = look(&loaded);
+        self.inner.memory.put(loaded);
+        Ok(seen)
+    }
+
+    /// What a step is called with, by parameter.
+    pub(super) async fn arguments_of(
+        &self,
+        handle: &Handle,
+        arguments: &Arguments,
+    ) -> Result<BTreeMap<String, serde_json::Value>, Error> {
+        let Arguments { outputs, inputs } = arguments;
+        let stored: Vec<Stored> =
+            outputs.iter().map(|(_, stored)| stored).chain(inputs).cloned().collect();
+        let values = self.payloads(handle, &stored).await?;
+        let mut call = BTreeMap::new();
+        for (name, stored) in outputs {
+            call.insert(name.to_string(), unwrapped(&values[&stored.at]));
+        }
+        if let Some(inputs) = inputs {
+            call.insert(INPUTS.to_owned(), (*values[&inputs.at]).clone());
+        }
+        Ok(call)
+    }
+
+    /// The values of `stored`, from the state, from memory, or from the log: 1 GET for each of the
+    /// latter, and 1 more for a blob; several at once.
+    pub(super) async fn payloads(
+        &self,
+        handle: &Handle,
+        stored: &[Stored],
+    ) -> Result<HashMap<At, Json>, Error> {
+        let reads = stream::iter(stored.iter().cloned()).map(|stored| async move {
+            let value = self.payload(handle, &stored).await?;
+            Ok::<_, Error>((stored.at, value))
+        });
+        reads.buffer_unordered(READS_AT_ONCE).try_collect().await
+    }
+
+    async fn payload(&self, handle: &Handle, stored: &Stored) -> Result<Json, Error> {
+        if let Some(value) = &stored.value {
+            return Ok(Arc::clone(value));
+        }
+        let run: RunId = handle.run;
+        if let Some(value) = self.inner.memory.payload(run, stored.at) {
+            return Ok(value);
+        }
+        let value = self.inner.log.payload(handle, stored.at).await?;
+        self.inner.memory.put_payload(run, stored.at, Arc::clone(&value), stored.bytes);
+        Ok(value)
+    }
+}
