@@ -3,8 +3,10 @@
 pub mod dispatch;
 pub mod engine;
 pub mod env;
+pub mod frontdoor;
 pub mod log;
 pub mod maintenance;
+pub mod proto;
 pub mod store;
 pub mod wake;
 pub mod workflow;

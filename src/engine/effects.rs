@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{Engine, Record, Standing, cache::Loaded, commit::Before};
 use crate::{
     dispatch::{Offer, Ready},
-    workflow::{Attention, Handle, State, Status, Timestamp, WakeKind},
+    workflow::{Attention, Handle, State, Timestamp, WakeKind},
 };
 
 /// The wake entries that one commit calls for, and what else has to be written before any goes.
@@ -168,59 +168,6 @@ impl Errands {
             && record.is_none()
             && offer.is_empty()
             && retract.is_empty()
-    }
-}
-
-impl Standing {
-    /// Where `state` stands, as lists show it.
-    pub(super) fn of(state: &State) -> Self {
-        use crate::workflow::Phase;
-        match &state.status {
-            Status::Completed => return Self::Completed,
-            Status::Failed { .. } => return Self::Failed,
-            Status::Cancelled { .. } => return Self::Cancelled,
-            Status::TimedOut { .. } => return Self::TimedOut,
-            Status::Running => {}
-        }
-        let mut standing = Self::Sleeping;
-        for open in state.open.values() {
-            match open.phase {
-                Phase::Ready { .. } | Phase::Leased { .. } => return Self::Running,
-                Phase::Approval { .. } => standing = Self::WaitingForApproval,
-                Phase::Sleeping { .. } => {}
-            }
-        }
-        standing
-    }
-}
-
-impl Record {
-    /// What lists show of `state`, whose blueprint has `steps`.
-    pub(super) fn of(state: &State, steps: usize) -> Self {
-        let error = match &state.status {
-            Status::Failed { error, .. } => Some(error.clone()),
-            Status::Running
-            | Status::Completed
-            | Status::Cancelled { .. }
-            | Status::TimedOut { .. } => None,
-        };
-        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-        Self {
-            namespace: state.namespace.clone(),
-            execution: state.execution.clone(),
-            generation: state.generation,
-            run: state.run,
-            seq: state.seq,
-            workflow: state.blueprint.name.clone(),
-            version: state.blueprint.version,
-            status: Standing::of(state),
-            started: state.started,
-            closed: state.closed,
-            steps: (count(steps), count(state.done.len())),
-            error,
-            correlation_id: state.correlation_id.clone(),
-            tags: state.tags.clone(),
-        }
     }
 }
 

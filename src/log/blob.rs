@@ -23,7 +23,7 @@ impl RunLog {
     /// [`Error::Unavailable`], [`Error::Throttled`]: the payload is as it was; try again.
     pub async fn offload(&self, run: RunId, payload: &mut Payload) -> Result<(), Error> {
         let Payload::Json(value) = payload else { return Ok(()) };
-        let text = serde_json::to_vec(&**value).expect("BUG: a JSON value does not serialize");
+        let text = value.to_string();
         let bytes = text.len() as u64;
         if bytes > PAYLOAD_BYTES_MAX {
             let sha256 = self.put_blob(run, text.into()).await?;

@@ -179,8 +179,6 @@ fn decode(key: &Key, bytes: &Bytes) -> Result<StoredBlueprint, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::{
         env::SystemEnv,

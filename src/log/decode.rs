@@ -45,7 +45,8 @@ struct Document {
     snap_seq: Seq,
     #[serde(default)]
     snap: Option<Snap>,
-    sum: Sum,
+    #[serde(rename = "sum")]
+    _sum: Sum,
 }
 
 #[derive(Deserialize)]
@@ -136,11 +137,7 @@ fn checked(bytes: &[u8]) -> Result<Commit, Fault> {
              {FORMAT_VERSION}"
         )));
     }
-    let document: Document = parsed(bytes)?;
-    if document.sum != sum {
-        return Err(Fault::Corrupt("it has two sums".to_owned()));
-    }
-    commit(document).map_err(Fault::Corrupt)
+    commit(parsed(bytes)?, sum).map_err(Fault::Corrupt)
 }
 
 /// The sum of the document, which it must end with.
@@ -163,9 +160,8 @@ fn parsed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
     })
 }
 
-fn commit(document: Document) -> Result<Commit, String> {
-    let Document { run, seq, cid, prev, t: time, by, req, events, snap_seq, snap, sum, .. } =
-        document;
+fn commit(document: Document, sum: Sum) -> Result<Commit, String> {
+    let Document { run, seq, cid, prev, t: time, by, req, events, snap_seq, snap, .. } = document;
     let cid = u128::from_str_radix(&cid, 16)
         .ok()
         .filter(|bits| cid_text(*bits) == cid)

@@ -107,8 +107,9 @@ pub enum Key {
 /// The latest due time that a key holds (the year 2286): 13 digits sort as numbers do.
 pub const DUE_MAX: Timestamp = Timestamp::from_millis(9_999_999_999_999);
 
-/// What numbers are subtracted from, so that the newest sorts first.
-const INVERSE: u64 = 9_999_999_999;
+/// The last commit that a log can hold, and what numbers are subtracted from so that the newest
+/// sorts first.
+pub(super) const SEQ_MAX: Seq = 9_999_999_999;
 
 /// The part of an index that `run` belongs to, below `shards`: the first four bytes of the SHA-256
 /// of its text, modulo `shards`.
@@ -137,10 +138,6 @@ impl Key {
     }
 
     /// The key as the store takes it.
-    ///
-    /// # Panics
-    ///
-    /// When a number is beyond what ten digits hold: a run of ten thousand million commits.
     pub fn path(&self) -> Path {
         path(&self.to_string())
     }
@@ -251,13 +248,14 @@ impl std::fmt::Display for Key {
     }
 }
 
+/// Nothing is ever written past [`SEQ_MAX`]; a hint from a forged token that is leads to the last key.
 fn inverse(n: u64) -> String {
-    format!("{:010}", INVERSE.checked_sub(n).expect("BUG: a number has more than ten digits"))
+    format!("{:010}", SEQ_MAX.saturating_sub(n))
 }
 
 /// The number whose inverse `text` is.
 pub(super) fn uninverse(text: &str) -> Option<u64> {
-    INVERSE.checked_sub(text.parse().ok()?)
+    SEQ_MAX.checked_sub(text.parse().ok()?)
 }
 
 fn utc(time: Timestamp, format: &str) -> String {

@@ -58,16 +58,12 @@ impl RunLog {
     /// As of any read; [`Error::Corrupt`] also when a commit is missing.
     pub async fn history(&self, handle: &Handle) -> Result<Vec<Commit>, Error> {
         let last = self.seqs(handle.run).await?.last().copied().unwrap_or(0);
-        let start = self.commit(&Key::of_start(handle)).await?;
-        match start {
-            Some(start) if start.run == handle.run => {
-                let mut commits = vec![start];
-                commits.extend(self.commits(handle, 1, last).await?);
-                check_chain(&commits)?;
-                Ok(commits)
-            }
-            Some(_) | None => Ok(vec![]),
+        let commits = self.commits(handle, 0, last).await?.unwrap_or_default();
+        if commits.first().is_none_or(|start| start.run != handle.run) {
+            return Ok(vec![]);
         }
+        check_chain(&commits)?;
+        Ok(commits)
     }
 
     /// Key and bytes of every commit as they are stored, oldest first, unchecked: for an incident.
@@ -104,22 +100,30 @@ impl RunLog {
         self.get(key).await?.map(|bytes| Commit::decode(key, &bytes)).transpose()
     }
 
-    /// The commits `first` to `last` of the run, in that order. 1 GET each, up to 32 at once.
+    /// The commits `first` to `last` of the run, in that order; none: the run was deleted meanwhile.
+    /// 1 GET each, up to 32 at once.
     pub(super) async fn commits(
         &self,
         handle: &Handle,
         first: Seq,
         last: Seq,
-    ) -> Result<Vec<Commit>, Error> {
+    ) -> Result<Option<Vec<Commit>>, Error> {
         let reads = (first..=last).map(|seq| async move {
             let key = Key::of_commit(&handle.at(seq));
-            let missing = || Error::Corrupt {
-                key: key.to_string(),
-                fault: format!("it is missing, though commit {last} is there"),
-            };
-            self.commit(&key).await?.ok_or_else(missing)
+            Ok((self.commit(&key).await?, key))
         });
-        stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
+        let found: Vec<(Option<Commit>, Key)> =
+            stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+        let missing = found.iter().find(|(commit, _)| commit.is_none());
+        let Some((_, key)) = missing else {
+            return Ok(Some(found.into_iter().filter_map(|(commit, _)| commit).collect()));
+        };
+        // Deletion begins with the start commit: while that names the run, nothing may be missing.
+        if !self.names_run(handle).await? {
+            return Ok(None);
+        }
+        let fault = "it is missing, though later commits are there".to_owned();
+        Err(Error::Corrupt { key: key.to_string(), fault })
     }
 
     /// The bytes at `key`; none when nothing stands there. 1 GET.

@@ -14,7 +14,7 @@ use object_store::PutMode;
 use super::{
     commit::{Commit, Encoded},
     error::{Error, is_refusal},
-    key::Key,
+    key::{Key, SEQ_MAX},
     object::RunLog,
 };
 use crate::workflow::{ExecutionKey, Generation, Namespace, RunId};
@@ -36,11 +36,15 @@ pub enum Append {
 impl RunLog {
     /// Creates a run with its start commit, or returns who has this generation of the id.
     ///
-    /// Costs and errors as [`RunLog::append`].
+    /// Costs as [`RunLog::append`].
     ///
     /// # Errors
     ///
-    /// See [`RunLog::append`].
+    /// As [`RunLog::append`].
+    ///
+    /// # Panics
+    ///
+    /// When `commit` is not the first of its run.
     pub async fn create(
         &self,
         namespace: &Namespace,
@@ -68,6 +72,10 @@ impl RunLog {
     /// * [`Error::Corrupt`], [`Error::TooNew`]: what stands in its place can not be read, or does not
     ///   continue the log that we continue; ours is not in.
     ///
+    /// # Panics
+    ///
+    /// When `commit` is of another run, or the first of its run.
+    ///
     /// Source: docs/format.md "Commit"; docs/fencing.md "R1".
     pub async fn append(
         &self,
@@ -75,7 +83,11 @@ impl RunLog {
         commit: &Encoded,
         deadline: Duration,
     ) -> Result<Append, Error> {
-        assert!(commit.run == run && commit.seq > 0, "BUG: a commit is appended to another run");
+        assert_eq!(commit.run, run, "BUG: a commit is appended to another run");
+        assert!(
+            (1..SEQ_MAX).contains(&commit.seq),
+            "BUG: a commit has a number that none can have"
+        );
         self.put(&Key::Run { run, seq: commit.seq }, commit, deadline).await
     }
 

@@ -13,14 +13,14 @@ impl RunLog {
     ///
     /// As of any read; see [`RunLog::tail`].
     pub async fn probe_next(&self, handle: &Handle) -> Result<Option<Commit>, Error> {
-        self.commit(&Key::of_commit(&handle.at(handle.seq + 1))).await
+        self.commit(&Key::of_commit(&handle.at(handle.seq.saturating_add(1)))).await
     }
 
     /// The run as its newest commit left it; none: there is no such run.
     ///
-    /// `handle.seq` is where to begin: 1 GET more than [`RunLog::tail`] when it is the last commit
-    /// already; else 1 LIST more where listing is ordered, and elsewhere 2 GET for each doubling of
-    /// the distance.
+    /// `handle.seq` is where to begin: 1 GET more than [`RunLog::tail`] when that is the last commit
+    /// or the one before it. Else 1 LIST and 2 GET more where listing is ordered; elsewhere up to 2
+    /// GET for each doubling of the distance.
     ///
     /// # Errors
     ///
@@ -28,7 +28,7 @@ impl RunLog {
     pub async fn newest(&self, handle: &Handle) -> Result<Option<Tail>, Error> {
         let Some(next) = self.probe_next(handle).await? else { return self.tail(handle).await };
         let last = self.last_from(handle, next).await?;
-        Ok(Some(self.tail_at(handle, last).await?))
+        self.tail_at(handle, last).await
     }
 
     /// The newest generation of an execution and its start commit; none: the id was never used.
@@ -48,25 +48,29 @@ impl RunLog {
     }
 
     /// The last commit of the run, of which `known` is one.
-    async fn last_from(&self, handle: &Handle, known: Commit) -> Result<Commit, Error> {
-        if self.store.is_ordered() {
-            let first = self.first_listed(&Key::run_prefix(handle.run)).await?;
-            let Some(key @ Key::Run { seq, .. }) = first else { return Ok(known) };
-            if seq <= known.seq {
-                return Ok(known);
-            }
-            return Ok(self.commit(&key).await?.unwrap_or(known));
-        }
-        let mut known = known;
+    async fn last_from(&self, handle: &Handle, mut known: Commit) -> Result<Commit, Error> {
         let mut step = 1;
-        let missing = loop {
-            match self.commit(&Key::of_commit(&handle.at(known.seq + step))).await? {
+        loop {
+            let seq = known.seq + step;
+            match self.commit(&Key::of_commit(&handle.at(seq))).await? {
                 Some(found) => known = found,
-                None => break known.seq + step,
+                None => return self.last_between(handle, known, seq).await,
+            }
+            if self.store.is_ordered() {
+                return self.last_listed(handle, known).await;
             }
             step *= 2;
-        };
-        self.last_between(handle, known, missing).await
+        }
+    }
+
+    /// The last commit of the run, of which `known` is one, where the newest is listed first.
+    async fn last_listed(&self, handle: &Handle, known: Commit) -> Result<Commit, Error> {
+        match self.first_listed(&Key::run_prefix(handle.run)).await? {
+            Some(key @ Key::Run { seq, .. }) if seq > known.seq => {
+                Ok(self.commit(&key).await?.unwrap_or(known))
+            }
+            Some(_) | None => Ok(known),
+        }
     }
 
     /// The last commit before `handle.seq`, which is not in the log: a guard is put before its

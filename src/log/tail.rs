@@ -3,11 +3,12 @@
 use super::{
     commit::Commit,
     error::Error,
-    key::Key,
+    key::{Key, SEQ_MAX},
     object::{RunLog, check_chain},
     snapshot::Snapshots,
+    sum::Sum,
 };
-use crate::workflow::{CommitFacts, Handle, State, fold};
+use crate::workflow::{CommitFacts, Handle, Seq, State, fold};
 
 /// The end of a run's log, and what it adds up to.
 #[derive(Clone, Debug)]
@@ -20,11 +21,16 @@ pub struct Tail {
 impl Tail {
     /// The last commit.
     pub fn last(&self) -> &Commit {
-        self.commits.last().expect("BUG: a tail without commits")
+        &self.commits[self.commits.len() - 1]
     }
 
-    /// The commits that were read, oldest first, the last one included; each checked against the
-    /// one before.
+    /// The sum of the last commit: `prev` of the next.
+    pub fn sum(&self) -> Sum {
+        self.last().sum
+    }
+
+    /// The commits that were read, oldest first and never none; the last one is the tail, and each
+    /// was checked against the one before.
     pub fn commits(&self) -> &[Commit] {
         &self.commits
     }
@@ -53,48 +59,72 @@ impl RunLog {
     /// [`RunLog::newest`].
     ///
     /// Costs 1 GET when the commit carries its state, else 1 GET for each commit since the one that
-    /// does, in parallel: 2 round trips.
+    /// does, in parallel: 2 round trips. From the start when that state is of another fold version.
     ///
     /// # Errors
     ///
     /// As of any read: [`Error::Unavailable`], [`Error::Throttled`], [`Error::Corrupt`],
     /// [`Error::TooNew`].
     pub async fn tail(&self, handle: &Handle) -> Result<Option<Tail>, Error> {
+        let handle = &handle.at(handle.seq.min(SEQ_MAX));
         let last = match self.commit(&Key::of_commit(handle)).await? {
             Some(commit) => (commit.run == handle.run).then_some(commit),
             None => self.last_before(handle).await?,
         };
         match last {
-            Some(last) => Ok(Some(self.tail_at(handle, last).await?)),
+            Some(last) => self.tail_at(handle, last).await,
             None => Ok(None),
         }
     }
 
-    /// The run as `last` left it.
-    pub(super) async fn tail_at(&self, handle: &Handle, mut last: Commit) -> Result<Tail, Error> {
-        let from = last.snapshots.seq;
-        let mut commits = vec![];
-        if from < last.seq {
-            commits = self.commits(handle, from, last.seq - 1).await?;
+    /// The run as `last` left it; none: it was deleted meanwhile.
+    pub(super) async fn tail_at(
+        &self,
+        handle: &Handle,
+        last: Commit,
+    ) -> Result<Option<Tail>, Error> {
+        let base = last.snapshots.seq;
+        let Some(commits) = self.commits_to(handle, base, last).await? else { return Ok(None) };
+        if commits[0].seq == 0 || commits[0].snapshot.is_some() {
+            return folded(commits, handle).map(Some);
         }
-        // Snapshots of another fold than ours: from the start, and the next commit carries ours.
-        let is_ours = |base: &Commit| base.seq == 0 || base.snapshot.is_some();
-        if !is_ours(commits.first().unwrap_or(&last)) {
-            let earlier = self.commits(handle, 0, from.max(1) - 1).await?;
-            commits = earlier.into_iter().chain(commits).collect();
-        }
-        if commits.is_empty()
-            && let Some(state) = last.snapshot.take()
-        {
-            let snapshots = last.snapshots;
-            return Ok(Tail { commits: vec![last], state, snapshots });
-        }
-        commits.push(last);
-        check_run(&commits, handle)?;
-        check_chain(&commits)?;
-        let snapshots = commits[0].snapshots;
-        Ok(Tail { state: folded(&mut commits), snapshots, commits })
+        // A snapshot of another fold than ours: from the start, and the next commit carries ours.
+        let last = commits.into_iter().next_back().expect("BUG: a tail without commits");
+        let Some(commits) = self.commits_to(handle, 0, last).await? else { return Ok(None) };
+        folded(commits, handle).map(Some)
     }
+
+    /// The commits from `first` to `last`, which was read already.
+    async fn commits_to(
+        &self,
+        handle: &Handle,
+        first: Seq,
+        last: Commit,
+    ) -> Result<Option<Vec<Commit>>, Error> {
+        if first == last.seq {
+            return Ok(Some(vec![last]));
+        }
+        let Some(mut commits) = self.commits(handle, first, last.seq - 1).await? else {
+            return Ok(None);
+        };
+        commits.push(last);
+        Ok(Some(commits))
+    }
+}
+
+/// What `commits` add up to, from the first one's snapshot or from the start.
+fn folded(mut commits: Vec<Commit>, handle: &Handle) -> Result<Tail, Error> {
+    check_run(&commits, handle)?;
+    check_chain(&commits)?;
+    let snapshots = commits[0].snapshots;
+    let snapshot = commits[0].snapshot.take();
+    let skip = usize::from(snapshot.is_some());
+    let state = commits.iter().skip(skip).fold(snapshot, |state, commit| {
+        let facts = CommitFacts { seq: commit.seq, time: commit.time };
+        Some(fold(state, facts, &commit.events))
+    });
+    let state = state.expect("BUG: a tail without commits");
+    Ok(Tail { commits, state, snapshots })
 }
 
 /// The start commit is found by the execution's id: it has to be of this run.
@@ -103,13 +133,4 @@ fn check_run(commits: &[Commit], handle: &Handle) -> Result<(), Error> {
     let key = Key::of_start(handle).to_string();
     let fault = format!("it starts run {}, but run {} has commits", other.run, handle.run);
     Err(Error::Corrupt { key, fault })
-}
-
-/// What `commits` add up to, from the first one's snapshot or from the start.
-fn folded(commits: &mut [Commit]) -> State {
-    let (base, later) = commits.split_first_mut().expect("BUG: a tail without commits");
-    let facts = |commit: &Commit| CommitFacts { seq: commit.seq, time: commit.time };
-    let state = base.snapshot.take();
-    let state = state.unwrap_or_else(|| fold(None, facts(base), &base.events));
-    later.iter().fold(state, |state, commit| fold(Some(state), facts(commit), &commit.events))
 }

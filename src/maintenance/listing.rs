@@ -142,7 +142,7 @@ fn keep_newest(newest: &mut HashMap<RunId, Arc<Record>>, record: &Arc<Record>) {
 
 fn passes(record: &Record, filter: &Filter) -> bool {
     let named = filter.workflow.as_ref().is_none_or(|workflow| record.workflow == *workflow);
-    named && filter.status.is_none_or(|status| record.status == status)
+    named && (filter.standings.is_empty() || filter.standings.contains(&record.status))
 }
 
 /// The newest start first; runs of one moment by id, so that pages do not overlap.

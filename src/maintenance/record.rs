@@ -2,15 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::workflow::{ExecutionId, Failure, Generation, Namespace, RunId, Timestamp, Version};
+use crate::workflow::{
+    ExecutionId, Failure, Generation, Namespace, OpenStep, Phase, RunId, State, Status, Timestamp,
+    Version,
+};
 
 /// What to list.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Only executions of this workflow.
     pub workflow: Option<String>,
-    /// Only executions that stand so.
-    pub status: Option<Standing>,
+    /// Only executions that stand in one of these ways; empty: in any.
+    pub standings: Vec<Standing>,
 }
 
 /// Where an execution stands, as lists show it.
@@ -31,6 +34,23 @@ pub enum Standing {
     Cancelled,
     /// Closed: its own time was over.
     TimedOut,
+}
+
+impl Standing {
+    /// Where the run of `state` stands. A step that waits for a person shows, also beside a sleep:
+    /// it is what somebody has to act on.
+    pub fn of(state: &State) -> Self {
+        let waits = |step: &OpenStep| matches!(step.phase, Phase::Approval { .. });
+        match state.status {
+            Status::Completed => Self::Completed,
+            Status::Failed { .. } => Self::Failed,
+            Status::Cancelled { .. } => Self::Cancelled,
+            Status::TimedOut { .. } => Self::TimedOut,
+            Status::Running if state.is_active() => Self::Running,
+            Status::Running if state.open.values().any(waits) => Self::WaitingForApproval,
+            Status::Running => Self::Sleeping,
+        }
+    }
 }
 
 /// An execution in a list.
@@ -93,4 +113,34 @@ pub struct DeadRun {
     pub reason: String,
     /// Since when.
     pub since: Timestamp,
+}
+
+impl Record {
+    /// What lists show of `state`, whose blueprint has `steps`.
+    pub fn of(state: &State, steps: usize) -> Self {
+        let error = match &state.status {
+            Status::Failed { error, .. } => Some(error.clone()),
+            Status::Running
+            | Status::Completed
+            | Status::Cancelled { .. }
+            | Status::TimedOut { .. } => None,
+        };
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Self {
+            namespace: state.namespace.clone(),
+            execution: state.execution.clone(),
+            generation: state.generation,
+            run: state.run,
+            seq: state.seq,
+            workflow: state.blueprint.name.clone(),
+            version: state.blueprint.version,
+            status: Standing::of(state),
+            started: state.started,
+            closed: state.closed,
+            steps: (count(steps), count(state.done.len())),
+            error,
+            correlation_id: state.correlation_id.clone(),
+            tags: state.tags.clone(),
+        }
+    }
 }

@@ -1,0 +1,29 @@
+//! Wire types to types of the engine and back; the only place that knows both.
+//!
+//! Checks sizes and names on the way in, so that nothing behind it has to. On the way out nothing
+//! fails: what the engine says can always be said.
+
+mod blueprint;
+mod check;
+mod fit;
+#[cfg(test)]
+mod given;
+mod lazarus;
+mod start;
+mod status;
+mod submission;
+mod task;
+mod value;
+mod worker;
+
+pub(super) use blueprint::{definition, faults, validation};
+pub(super) use check::{execution_id, language, request_id, run_id, step, who, words, workflow};
+pub(super) use lazarus::{
+    answer, blueprint, blueprint_definition, dead_run, description, filter, history, log_entry,
+    namespace, page, start_of, started, version,
+};
+pub(super) use start::{handle, resumed, start};
+pub(super) use status::{execution_status, listing, query};
+pub(super) use submission::{Submitted, ack, submitted};
+pub(super) use task::{poll, task};
+pub(super) use worker::{heard, heartbeat, worker_id, worker_record};

@@ -1,0 +1,21 @@
+//! The front door: gRPC and HTTP in, engine calls out.
+//!
+//! Owns the wire: what clients send, what they are answered, and the limits on both. Translates and
+//! nothing else: no rule of a workflow stands here, and no request is decided here.
+//!
+//! Invariants:
+//! * a request that changes something runs to its end even when its client goes away
+//!   ([`FrontDoor`]); only waiting for a task is given up with the client;
+//! * every error reaches a client through one table (`status`);
+//! * `convert` is the only place that knows both a wire type and a type of the engine.
+
+mod cerebelum;
+mod convert;
+mod grpc;
+mod http;
+mod lazarus;
+mod server;
+mod status;
+
+pub use grpc::{FrontDoor, NAMESPACE_KEY};
+pub use server::{Listeners, ServeError, serve};

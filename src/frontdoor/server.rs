@@ -1,0 +1,219 @@
+//! Serves the front door on its listeners until it is told to stop.
+//!
+//! Invariant: from the moment it is told to stop nothing new begins, and what had begun has ten
+//! seconds to finish.
+
+use std::{io, sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt as _, stream};
+use metrics_exporter_prometheus::PrometheusHandle;
+use thiserror::Error;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::{Routes, RoutesBuilder},
+    transport::{Server, server::TcpIncoming},
+};
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::{
+    grpc::FrontDoor,
+    http::{self, Readiness},
+};
+use crate::{
+    engine::Engine,
+    env::Env,
+    proto::{
+        DESCRIPTORS, cerebelum::worker_service_server::WorkerServiceServer,
+        lazarus::blueprint_service_server::BlueprintServiceServer,
+        lazarus::execution_service_server::ExecutionServiceServer,
+    },
+};
+
+/// The longest message, in and out: eight times what clients take unless they are told otherwise.
+const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many calls one connection has open at once: behind a proxy, all its workers' polls.
+const STREAMS_MAX: u32 = 4096;
+/// How long a call may take: a result is tried for a minute, a poll held for one.
+const CALL_MAX: Duration = Duration::from_secs(90);
+/// After how long a silent connection is asked whether its other end still lives.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// How long requests that are under way have to finish once the instance goes down.
+const GRACE: Duration = Duration::from_secs(10);
+/// How often metrics that nobody reads are folded, so that they do not pile up.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// The pause after a connection that could not be accepted, for want of descriptors mostly.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What to serve on.
+#[derive(Debug)]
+pub struct Listeners {
+    /// gRPC, on each of them the same.
+    pub grpc: Vec<TcpListener>,
+    /// Health, readiness and metrics.
+    pub http: Option<TcpListener>,
+}
+
+/// Why serving ended although nobody asked for it.
+#[derive(Debug, Error)]
+pub enum ServeError {
+    /// The gRPC server gave up.
+    #[error("the gRPC server stopped")]
+    Grpc(#[from] tonic::transport::Error),
+    /// The HTTP listener gave up.
+    #[error("the HTTP listener stopped")]
+    Http(#[from] io::Error),
+    /// The services can not be described; a bug of the build.
+    #[error("the interfaces can not be described")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+/// Serves `engine` until `shutdown` resolves; then ends polls, lets what is under way finish, and
+/// returns within ten seconds.
+///
+/// # Errors
+///
+/// [`ServeError`] when it can not go on serving.
+pub async fn serve(
+    engine: Engine,
+    listeners: Listeners,
+    metrics: Option<PrometheusHandle>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let (readiness, seen) = watch::channel(Readiness::Ready);
+    let app = http::router(seen, metrics.clone());
+    let http = async {
+        match listeners.http {
+            Some(listener) => axum::serve(listener, app).await,
+            None => std::future::pending().await,
+        }
+    };
+    let env = engine.env().clone();
+    tokio::select! {
+        ended = serve_grpc(engine, listeners.grpc, readiness, shutdown) => ended,
+        ended = http => Ok(ended?),
+        () = keep_up(&env, metrics) => Ok(()),
+    }
+}
+
+async fn serve_grpc(
+    engine: Engine,
+    listeners: Vec<TcpListener>,
+    readiness: watch::Sender<Readiness>,
+    shutdown: impl Future<Output = ()> + Send,
+) -> Result<(), ServeError> {
+    let door = FrontDoor::new(engine.clone());
+    let health = HealthReporter::new();
+    let stop = CancellationToken::new();
+    let serving = Server::builder()
+        .timeout(CALL_MAX)
+        .max_concurrent_streams(STREAMS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .add_routes(routes(&door, health.clone()).await?)
+        .serve_with_incoming_shutdown(
+            incoming(listeners, engine.env().clone()),
+            stop.clone().cancelled_owned(),
+        );
+    let mut serving = std::pin::pin!(serving);
+    tokio::select! {
+        ended = &mut serving => return Ok(ended?),
+        () = shutdown => {}
+    }
+    readiness.send_replace(Readiness::ShuttingDown);
+    report(&health, ServingStatus::NotServing).await;
+    engine.begin_shutdown();
+    stop.cancel();
+    let finished = async {
+        let ended = serving.await;
+        door.finished().await;
+        engine.drain(GRACE).await;
+        ended
+    };
+    tokio::select! {
+        ended = finished => Ok(ended?),
+        () = engine.env().sleep(GRACE) => {
+            tracing::warn!("requests were still under way after {GRACE:?}; they are cut off");
+            Ok(())
+        }
+    }
+}
+
+/// Every gRPC service: ours, health, and reflection in both its versions.
+async fn routes(door: &FrontDoor, health: HealthReporter) -> Result<Routes, ServeError> {
+    report(&health, ServingStatus::Serving).await;
+    let described = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let health = tonic_health::server::HealthService::from_health_reporter(health);
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(
+            WorkerServiceServer::new(door.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            ExecutionServiceServer::new(door.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            BlueprintServiceServer::new(door.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(described().build_v1()?)
+        .add_service(described().build_v1alpha()?);
+    Ok(routes.routes())
+}
+
+/// Tells whoever asks for the health of the server, or of one of its services.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    for service in [
+        "",
+        <WorkerServiceServer<FrontDoor> as NamedService>::NAME,
+        <ExecutionServiceServer<FrontDoor> as NamedService>::NAME,
+        <BlueprintServiceServer<FrontDoor> as NamedService>::NAME,
+    ] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+/// The connections of all listeners. One that can not be accepted is passed over: the server would
+/// take the error for its end.
+fn incoming(
+    listeners: Vec<TcpListener>,
+    env: Arc<dyn Env>,
+) -> impl Stream<Item = io::Result<TcpStream>> {
+    let listener = |listener| {
+        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE))
+    };
+    stream::select_all(listeners.into_iter().map(listener)).filter_map(move |accepted| {
+        let env = env.clone();
+        async move {
+            match accepted {
+                Ok(connection) => Some(Ok(connection)),
+                Err(error) => {
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    env.sleep(ACCEPT_PAUSE).await;
+                    None
+                }
+            }
+        }
+    })
+}
+
+async fn keep_up(env: &Arc<dyn Env>, metrics: Option<PrometheusHandle>) {
+    let Some(metrics) = metrics else { return std::future::pending().await };
+    loop {
+        env.sleep(UPKEEP).await;
+        metrics.run_upkeep();
+    }
+}
