@@ -2,18 +2,30 @@
 //!
 //! S3 takes part when `LAZARUS_TEST_S3_URL` names a bucket that exists (with the usual `AWS_*`).
 
-use std::sync::Arc;
+mod support;
 
-use futures::{StreamExt, TryStreamExt, future::join_all};
+use std::{sync::Arc, time::Duration};
+
+use futures::{
+    StreamExt, TryStreamExt,
+    future::{BoxFuture, join_all},
+};
 use lazarus::{
-    env::SystemEnv,
-    store::{Family, Operation, Store, layout, probe},
+    env::{Env, SystemEnv},
+    store::{Check, Family, Operation, ProbeError, Store, Traits, layout, probe},
+    workflow::Timestamp,
 };
 use object_store::{
     Error, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-    PutResult, path::Path,
+    PutResult, memory::InMemory, path::Path,
 };
+use support::faulty::{Fault, FaultyStore, Op, Rule};
 use tempfile::TempDir;
+
+/// A bucket: others write to it too, and its clock is not ours.
+const SHARED: Traits = Traits { ordered: true, exclusive: false };
+/// A store whose clock is ours.
+const EXCLUSIVE: Traits = Traits { ordered: true, exclusive: true };
 
 /// A store for one test, with nothing in it.
 struct Subject {
@@ -45,7 +57,7 @@ async fn embedded() -> Option<Subject> {
 
 async fn s3() -> Option<Subject> {
     let bucket = std::env::var("LAZARUS_TEST_S3_URL").ok()?;
-    let unique = lazarus::env::Env::random(&SystemEnv);
+    let unique = SystemEnv.random();
     let store = open(&format!("{}/{unique:032x}", bucket.trim_end_matches('/'))).await;
     Some(Subject { store, directory: None })
 }
@@ -249,7 +261,7 @@ async fn a_delimited_list_names_children_only(store: &Store) {
 }
 
 async fn the_time_of_the_last_write_is_known(store: &Store) {
-    let before = lazarus::env::Env::now(&SystemEnv).as_millis();
+    let before = SystemEnv.now().as_millis();
     put_all(store, &["wake/a"]).await;
     let head = store.objects().head(&key("wake/a")).await.expect("is there");
     let stamp = head.last_modified.timestamp_millis();
@@ -335,10 +347,192 @@ async fn a_bucket_is_opened_without_a_request() {
     }
 }
 
+/// What the probe says of a store with this fault.
+async fn probe_of(rule: Rule) -> (Check, String) {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    faulty.plan(rule);
+    let store = Store::wrap(faulty.objects(), SHARED, "s3://orders/a");
+    let error = probe(&store, &SystemEnv).await.expect_err("the store is refused");
+    let message = error.to_string();
+    let ProbeError::Unfit { check, .. } = error else { panic!("{message}") };
+    let left: Vec<_> = store.objects().list(None).collect().await;
+    assert!(left.is_empty(), "the probe leaves {left:?}");
+    (check, message)
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_the_condition_is_refused_by_name() {
+    let (check, message) =
+        probe_of(Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).always()).await;
+    assert_eq!(check, Check::Race);
+    assert!(message.contains("s3://orders/a would lose data"), "{message}");
+    assert!(message.contains("32-way race"), "{message}");
+}
+
+#[tokio::test]
+async fn a_store_that_lets_two_racers_win_is_refused() {
+    let two = Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(1).times(2);
+    let (check, message) = probe_of(two).await;
+    assert_eq!(check, Check::Race);
+    assert!(message.contains("2 of 32 puts-if-absent of one key won"), "{message}");
+}
+
+#[tokio::test]
+async fn a_store_that_overwrites_only_later_is_refused() {
+    let last = Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(33);
+    let (check, message) = probe_of(last).await;
+    assert_eq!(check, Check::RejectCreate, "{message}");
+    assert!(message.contains("\"reject create\""), "{message}");
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_a_write_and_applies_it_is_refused() {
+    let ignoring = FaultyStore::over(Arc::new(InMemory::new()));
+    ignoring.plan(Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(33));
+    let lying = FaultyStore::over(ignoring.objects());
+    lying.plan(Rule::on(Op::Put, "probe/", Fault::OwnAlreadyExists).skip(33));
+    let store = Store::wrap(lying.objects(), SHARED, "s3://orders/a");
+    let error = probe(&store, &SystemEnv).await.expect_err("the store is refused");
+    let ProbeError::Unfit { check: Check::RejectCreate, detail, .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(detail, "a refused put-if-absent replaced the object");
+}
+
+#[tokio::test]
+async fn a_store_that_shows_writes_late_is_refused() {
+    let (check, _) = probe_of(Rule::on(Op::Get, "probe/", Fault::ShowNothing)).await;
+    assert_eq!(check, Check::Read);
+    let (check, message) = probe_of(Rule::on(Op::List, "probe/", Fault::ShowNothing)).await;
+    assert_eq!(check, Check::List);
+    assert!(message.contains("list after put"), "{message}");
+}
+
+#[tokio::test]
+async fn a_probe_outlives_short_trouble() {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    faulty.plan(Rule::on(Op::Put, "probe/", Fault::Fail).times(2));
+    faulty.plan(Rule::on(Op::Put, "probe/", Fault::LoseReply));
+    // The whole first race is answered with conflicts, as S3 may do.
+    faulty.plan(Rule::on(Op::Put, "probe/", Fault::Conflict).times(32).skip(1));
+    let store = Store::wrap(faulty.objects(), EXCLUSIVE, "faulty:");
+    probe(&store, &OtherClock::default()).await.expect("the store is fit");
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_is_no_unfit_one() {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    faulty.plan(Rule::on(Op::Put, "probe/", Fault::Fail).always());
+    let store = Store::wrap(faulty.objects(), EXCLUSIVE, "s3://orders/a");
+    let error = probe(&store, &OtherClock::default()).await.expect_err("does not answer");
+    assert!(matches!(error, ProbeError::Unreachable { .. }), "{error}");
+    assert!(error.to_string().starts_with("s3://orders/a does not answer"), "{error}");
+}
+
+/// A clock that is `ahead` of the one that stamps the objects, and waits for nothing.
+#[derive(Debug, Default)]
+struct OtherClock {
+    ahead: Duration,
+}
+
+impl Env for OtherClock {
+    fn now(&self) -> Timestamp {
+        SystemEnv.now().after(self.ahead)
+    }
+
+    fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn random(&self) -> u128 {
+        SystemEnv.random()
+    }
+}
+
+#[tokio::test]
+async fn clocks_that_differ_are_reported_and_over_a_minute_refused() {
+    let store = Store::wrap(Arc::new(InMemory::new()), SHARED, "s3://orders/a");
+    let ten = OtherClock { ahead: Duration::from_secs(10) };
+    let report = probe(&store, &ten).await.expect("ten seconds are borne");
+    assert!(report.is_skewed(), "{report:?}");
+    assert!((-10_000..-8_900).contains(&report.clock_ahead_millis), "{report:?}");
+
+    let seventy = OtherClock { ahead: Duration::from_secs(70) };
+    let error = probe(&store, &seventy).await.expect_err("seventy are not");
+    assert!(matches!(error, ProbeError::Skew { millis: ..-60_000, .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_wrapped_store_keeps_its_traits() {
-    let traits = lazarus::store::Traits { ordered: false, exclusive: true };
-    let objects = Arc::new(object_store::memory::InMemory::new());
+    let traits = Traits { ordered: false, exclusive: true };
+    let objects = Arc::new(InMemory::new());
     let store = Store::wrap(objects, traits, "test:");
     assert_eq!((store.is_ordered(), store.is_exclusive(), store.url()), (false, true, "test:"));
+}
+
+#[tokio::test]
+async fn a_bucket_that_does_not_exist_is_told() {
+    if std::env::var_os("LAZARUS_TEST_S3_URL").is_none() {
+        return;
+    }
+    let store = open(&format!("s3://missing-{:032x}", SystemEnv.random())).await;
+    let error = probe(&store, &SystemEnv).await.expect_err("there is none");
+    assert!(matches!(error, ProbeError::Missing { .. }), "{error:?}");
+    assert!(error.to_string().contains("does not exist; create it"), "{error}");
+}
+
+/// A faulty store over an empty one, and what is really in it.
+fn faulty() -> (Arc<InMemory>, FaultyStore) {
+    let real = Arc::new(InMemory::new());
+    (Arc::clone(&real), FaultyStore::over(real))
+}
+
+async fn holds(real: &InMemory, at: &str) -> bool {
+    real.head(&key(at)).await.is_ok()
+}
+
+#[tokio::test]
+async fn faults_apply_a_write_when_they_say() {
+    let (real, faulty) = faulty();
+    let cases = [
+        (Fault::Fail, false, false),
+        (Fault::LoseReply, true, false),
+        (Fault::OwnAlreadyExists, true, true),
+        (Fault::Conflict, false, true),
+        (Fault::ApplyLate, false, false),
+    ];
+    for (fault, applied, already) in cases {
+        let at = format!("run/{fault:?}");
+        faulty.plan(Rule::on(Op::Put, "run/", fault));
+        let error = create(&faulty, &at, "").await.expect_err("a fault");
+        assert_eq!(holds(&real, &at).await, applied, "{fault:?}");
+        assert_eq!(matches!(error, Error::AlreadyExists { .. }), already, "{fault:?}: {error}");
+    }
+    assert_eq!(faulty.held(), 1);
+    faulty.release().await;
+    assert!(holds(&real, "run/ApplyLate").await, "a late write is applied by release");
+    create(&faulty, "run/next", "").await.expect("the rules are used up");
+    faulty.plan(Rule::on(Op::Put, "run/", Fault::Hang));
+    let hung = create(&faulty, "run/hung", "");
+    assert!(futures::FutureExt::now_or_never(hung).is_none(), "a hanging put answers");
+}
+
+#[tokio::test]
+async fn a_crash_ends_all_requests_after_the_given_one() {
+    let (real, faulty) = faulty();
+    faulty.crash_after(1);
+    create(&faulty, "run/1", "").await.expect("is served");
+    create(&faulty, "run/2", "").await.expect_err("the process is dead");
+    faulty.get(&key("run/1")).await.expect_err("the process is dead");
+    assert!(holds(&real, "run/1").await && !holds(&real, "run/2").await && faulty.is_crashed());
+
+    faulty.heal();
+    faulty.crash_within(1);
+    create(&faulty, "run/3", "").await.expect_err("it died before it read the reply");
+    create(&faulty, "run/4", "").await.expect_err("the process is dead");
+    assert!(holds(&real, "run/3").await && !holds(&real, "run/4").await);
+
+    let asked: Vec<String> =
+        faulty.log().into_iter().map(|(op, at)| format!("{op:?} {at}")).collect();
+    assert_eq!(asked, ["Put run/1", "Put run/2", "Get run/1", "Put run/3", "Put run/4"]);
 }

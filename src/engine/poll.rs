@@ -89,6 +89,11 @@ impl Engine {
         }
     }
 
+    /// Whether a poll waits here, so that a step that becomes ready is handed out at once.
+    pub fn has_waiting_poll(&self) -> bool {
+        self.inner.board.has_waiting()
+    }
+
     /// A task that is the worker's already, under a lease that runs.
     async fn take_back(&self, poller: &Poller) -> Result<Option<TaskForWorker>, Error> {
         while let Some(held) = self.inner.board.take_held(poller) {

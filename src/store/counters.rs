@@ -94,7 +94,6 @@ impl Family {
 }
 
 /// One number, twice: as read by tests and as exported.
-#[derive(Debug)]
 struct Count {
     value: AtomicU64,
     metric: Counter,
@@ -117,7 +116,6 @@ impl Count {
 }
 
 /// The live counters of one store.
-#[derive(Debug)]
 pub(super) struct Counters {
     requests: [[Count; 12]; 4],
     /// Only [`Operation::Get`] and [`Operation::Put`] move bytes that are counted.
@@ -155,6 +153,12 @@ impl Counters {
             requests: std::array::from_fn(|operation| values(&self.requests[operation])),
             bytes: std::array::from_fn(|direction| values(&self.bytes[direction])),
         }
+    }
+}
+
+impl fmt::Debug for Counters {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.snapshot().fmt(out)
     }
 }
 

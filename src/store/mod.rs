@@ -19,7 +19,7 @@ mod probe;
 mod remote;
 mod target;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use object_store::ObjectStore;
 
@@ -41,7 +41,7 @@ pub struct Traits {
 }
 
 /// A store, opened: what every layer above gets. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     commits: Arc<dyn ObjectStore>,
@@ -115,5 +115,16 @@ impl Store {
     /// The URL as given, without credentials.
     pub fn url(&self) -> &str {
         &self.url
+    }
+}
+
+impl fmt::Debug for Store {
+    /// The URL and what was asked: the clients would print their credentials' providers.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (url, requests) = (&self.url, self.requests());
+        out.debug_struct("Store")
+            .field("url", url)
+            .field("requests", &requests)
+            .finish_non_exhaustive()
     }
 }

@@ -104,7 +104,7 @@ pub struct ProbeReport {
 
 impl ProbeReport {
     /// Whether the clocks differ so much (over 2 s) that a person should be told.
-    pub fn is_skewed(&self) -> bool {
+    pub fn is_skewed(self) -> bool {
         self.clock_ahead_millis.unsigned_abs() > SKEW_WARNING_MILLIS
     }
 }
@@ -145,7 +145,8 @@ impl Probe<'_> {
         for last in (0..TRIES_MAX).map(|try_| try_ + 1 == TRIES_MAX) {
             match self.put("created", "first").await {
                 // Also `AlreadyExists`: an earlier try may have got through without its answer.
-                Ok(_) | Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
+                Ok(())
+                | Err(StoreError::AlreadyExists { .. } | StoreError::Precondition { .. }) => {
                     return self.expect("created", "first", Check::Create).await;
                 }
                 Err(error) if last || !is_passing(&error) => return Err(self.failed(error)),
@@ -217,13 +218,11 @@ impl Probe<'_> {
             return Err(self.unfit(Check::Order, "a list was not in key order".to_owned()));
         }
         let shows = |name| listed.iter().find(|entry| entry.location == self.key(name));
-        match (shows("created"), shows(raced)) {
-            (Some(created), Some(_)) => Ok(created.clone()),
-            (_, _) => {
-                let detail = "a list did not show a key that had just been put".to_owned();
-                Err(self.unfit(Check::List, detail))
-            }
-        }
+        let Some(created) = shows("created").filter(|_| shows(raced).is_some()) else {
+            let detail = "a list did not show a key that had just been put".to_owned();
+            return Err(self.unfit(Check::List, detail));
+        };
+        Ok(created.clone())
     }
 
     /// Compares the clocks: the object was put between `before` and `after` by ours.

@@ -35,6 +35,8 @@ pub(super) fn parse(url: &str) -> Option<Target> {
     }
     let parsed = Url::parse(url).ok()?;
     let cloud = match parsed.scheme() {
+        // A relative path would be read as one from the root.
+        "file" if !url.starts_with("file:///") => return None,
         "file" => return parsed.to_file_path().ok().map(|directory| Target::File { directory }),
         "s3" => Cloud::S3,
         "gs" => Cloud::Google,
@@ -59,8 +61,8 @@ pub(super) fn shown(url: &str) -> String {
 mod tests {
     use super::*;
 
-    fn bucket(cloud: Cloud, bucket: &str, prefix: &str) -> Option<Target> {
-        Some(Target::Bucket { cloud, bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    fn bucket(cloud: Cloud, bucket: &str, prefix: &str) -> Target {
+        Target::Bucket { cloud, bucket: bucket.to_owned(), prefix: prefix.to_owned() }
     }
 
     #[test]
@@ -71,17 +73,25 @@ mod tests {
             parse("file:///srv/store"),
             Some(Target::File { directory: "/srv/store".into() })
         );
-        assert_eq!(parse("s3://orders"), bucket(Cloud::S3, "orders", ""));
-        assert_eq!(parse("s3://orders/a/b/"), bucket(Cloud::S3, "orders", "a/b"));
-        assert_eq!(parse("gs://orders/a"), bucket(Cloud::Google, "orders", "a"));
-        assert_eq!(parse("az://orders/a"), bucket(Cloud::Azure, "orders", "a"));
+        assert_eq!(parse("s3://orders"), Some(bucket(Cloud::S3, "orders", "")));
+        assert_eq!(parse("s3://orders/a/b/"), Some(bucket(Cloud::S3, "orders", "a/b")));
+        assert_eq!(parse("gs://orders/a"), Some(bucket(Cloud::Google, "orders", "a")));
+        assert_eq!(parse("az://orders/a"), Some(bucket(Cloud::Azure, "orders", "a")));
     }
 
     #[test]
     fn anything_else_is_none() {
-        for url in
-            ["", "orders", "/srv/store", "embedded:", "s3://", "s3:/x", "http://x/y", "file:"]
-        {
+        for url in [
+            "",
+            "orders",
+            "/srv/store",
+            "embedded:",
+            "s3://",
+            "s3:/x",
+            "http://x/y",
+            "file:",
+            "file:x",
+        ] {
             assert_eq!(parse(url), None, "{url}");
         }
     }

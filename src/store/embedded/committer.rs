@@ -203,3 +203,68 @@ impl Staged<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::join_all;
+    use object_store::UpdateVersion;
+
+    use super::*;
+    use crate::{env::SystemEnv, store::embedded::journal};
+
+    fn put(body: &'static str, mode: PutMode) -> Change {
+        Change::Put { body: Bytes::from_static(body.as_bytes()), mode }
+    }
+
+    fn staged(database: &Database) -> Staged<'_> {
+        Staged { database, changed: HashMap::new() }
+    }
+
+    #[test]
+    fn writes_of_one_batch_see_each_other() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path()).expect("opens");
+        let key = Path::from("run/1");
+        let mut batch = staged(&database);
+        let mut decide = |change| batch.decide(&key, change, &SystemEnv);
+
+        let first = decide(put("first", PutMode::Create)).expect("is new");
+        let refused = decide(put("second", PutMode::Create)).expect_err("exists in the batch");
+        assert!(matches!(refused, Error::AlreadyExists { .. }), "{refused}");
+        let known = PutMode::Update(UpdateVersion { e_tag: first, version: None });
+        decide(put("third", known.clone())).expect("is the one that was read");
+        let refused = decide(put("fourth", known)).expect_err("has changed since");
+        assert!(matches!(refused, Error::Precondition { .. }), "{refused}");
+        decide(Change::Delete).expect("is deleted");
+        decide(put("fifth", PutMode::Create)).expect("is new again");
+
+        database.write(batch.changed).expect("is written");
+        let stored = database.get(&key).expect("is read").expect("is there");
+        assert_eq!(stored.body, "fifth");
+    }
+
+    #[test]
+    fn a_delete_of_nothing_writes_nothing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path()).expect("opens");
+        let mut batch = staged(&database);
+        batch.decide(&Path::from("run/1"), Change::Delete, &SystemEnv).expect("is deleted");
+        assert!(batch.changed.is_empty());
+    }
+
+    #[tokio::test]
+    async fn writes_that_wait_together_share_a_sync() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Arc::new(Database::open(directory.path()).expect("opens"));
+        let committer = Committer::start(Arc::clone(&database), SystemEnv::shared());
+        let puts = (0..400).map(|number| {
+            committer.commit(Path::from(format!("run/{number}")), put("", PutMode::Create))
+        });
+        join_all(puts).await.into_iter().for_each(|put| drop(put.expect("is created")));
+        drop((committer, database));
+
+        let batches = journal::cut_torn_tail(&directory.path().join("objects"));
+        let batches = batches.expect("is sound");
+        assert!((1..100).contains(&batches), "400 writes took {batches} syncs");
+    }
+}

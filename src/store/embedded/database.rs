@@ -91,7 +91,8 @@ fn open_engine(path: &PathBuf) -> fjall::Result<(fjall::Database, Keyspace)> {
     let engine = fjall::Database::builder(path)
         .cache_size(CACHE_BYTES)
         .max_cached_files(Some(FILES_MAX))
-        .worker_threads(1)
+        // One could be busy merging tables while writes wait for a flush.
+        .worker_threads(2)
         .manual_journal_persist(true)
         // The journal module checks what it reads back, and needs no codec for it.
         .journal_compression(CompressionType::None)

@@ -74,10 +74,11 @@ impl Directory {
         if !complete && objects.exists() {
             fs::remove_dir_all(&objects).map_err(failed)?;
         }
-        let opened = open(&objects).map_err(|error| match error {
-            fjall::Error::Io(source) => failed(source),
-            other => self.damaged(other.to_string()),
-        })?;
+        let opened = match open(&objects) {
+            Ok(opened) => opened,
+            Err(fjall::Error::Io(source)) => return Err(failed(source)),
+            Err(error) => return Err(self.damaged(error.to_string())),
+        };
         if !complete {
             self.mark_complete().map_err(failed)?;
         }
@@ -134,5 +135,6 @@ fn create_synced(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    let holder = parent.map_or_else(|| Path::new(".").to_owned(), Path::to_owned);
+    File::open(holder)?.sync_all()
 }

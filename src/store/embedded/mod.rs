@@ -20,7 +20,7 @@ mod journal;
 mod record;
 mod scan;
 
-use std::{fmt, path::Path as FilePath, sync::Arc};
+use std::{fmt, io, path::Path as FilePath, sync::Arc};
 
 use async_trait::async_trait;
 use futures::{StreamExt, stream::BoxStream};
@@ -61,9 +61,13 @@ impl Embedded {
     /// [`OpenError::Owned`] while another process has it open, [`OpenError::Directory`] when it can
     /// not be written, [`OpenError::Damaged`] when bytes in it changed that were synced before.
     pub async fn open(directory: &FilePath, env: Arc<dyn Env>) -> Result<Self, OpenError> {
-        let directory = directory.to_owned();
-        let opened = tokio::task::spawn_blocking(move || Database::open(&directory)).await;
-        let database = Arc::new(opened.expect("BUG: opening an embedded store panics")?);
+        let path = directory.to_owned();
+        let opened = tokio::task::spawn_blocking(move || Database::open(&path)).await;
+        let failed = |error| OpenError::Directory {
+            directory: directory.to_owned(),
+            source: io::Error::other(error),
+        };
+        let database = Arc::new(opened.map_err(failed)??);
         let committer = Committer::start(Arc::clone(&database), env);
         Ok(Self { committer, database })
     }
@@ -108,7 +112,7 @@ impl ObjectStore for Embedded {
     async fn get_opts(&self, key: &Path, how: GetOptions) -> Result<GetResult> {
         let wanted = key.clone();
         let record = self.read(move |database| database.get(&wanted)).await?;
-        answer(key, record.ok_or_else(|| not_found(key))?, &how)
+        answer(key, &record.ok_or_else(|| not_found(key))?, &how)
     }
 
     fn delete_stream(
@@ -151,7 +155,7 @@ impl ObjectStore for Embedded {
 }
 
 /// The part of `record` that `how` asks for.
-fn answer(key: &Path, record: Record, how: &GetOptions) -> Result<GetResult> {
+fn answer(key: &Path, record: &Record, how: &GetOptions) -> Result<GetResult> {
     let meta = record.meta(key.clone());
     how.check_preconditions(&meta)?;
     let range = match &how.range {

@@ -73,7 +73,7 @@ mod tests {
             modified: Timestamp::from_millis(1_764_000_000_123),
             body: Bytes::from_static(b"{}"),
         };
-        assert_eq!(record.encode(), b"\x01\x00\x00\x01\x9a\xb6\xa4\xa0\x7b{}");
+        assert_eq!(record.encode(), b"\x01\x00\x00\x01\x9a\xb6\x97\xe8\x7b{}");
         assert_eq!(Record::decode(&record.encode()).expect("decodes"), record);
     }
 

@@ -127,18 +127,14 @@ pub(super) fn children(database: &Database, prefix: &Path) -> Result<ListResult>
         for entry in database.range(bounds) {
             let (key, record) = entry?;
             let mut parts = key.prefix_match(prefix).into_iter().flatten();
-            match (parts.next(), parts.next()) {
-                (Some(child), Some(_)) => {
-                    let child = prefix.clone().join(child);
-                    jump = Some(format!("{child}{AFTER_SLASH}"));
-                    found.common_prefixes.push(child);
-                    break;
-                }
-                (_, _) => {
-                    drop(parts);
-                    found.objects.push(record.meta(key));
-                }
+            if let (Some(child), Some(_)) = (parts.next(), parts.next()) {
+                let child = prefix.clone().join(child);
+                jump = Some(format!("{child}{AFTER_SLASH}"));
+                found.common_prefixes.push(child);
+                break;
             }
+            drop(parts);
+            found.objects.push(record.meta(key));
         }
         match jump {
             Some(key) => span = span.starting_at(key),
@@ -146,4 +142,52 @@ pub(super) fn children(database: &Database, prefix: &Path) -> Result<ListResult>
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{store::embedded::record::Record, workflow::Timestamp};
+
+    fn key(text: &str) -> Path {
+        Path::parse(text).expect("a key")
+    }
+
+    #[tokio::test]
+    async fn the_first_key_of_a_long_list_costs_one_short_chunk() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path()).expect("opens");
+        let record = Record { modified: Timestamp::from_millis(1), body: Bytes::new() };
+        let changes: HashMap<Path, Option<Record>> = (0..5_000)
+            .map(|number| (key(&format!("wake/{number:05}")), Some(record.clone())))
+            .collect();
+        database.write(changes).expect("is written");
+
+        let span = Span::below(&key("wake"));
+        let position = Position { database: Arc::new(database), span, length: CHUNK_FIRST };
+        let (chunk, rest) = position.read().await.expect("a chunk");
+        assert_eq!(chunk.len(), CHUNK_FIRST);
+        let rest = rest.expect("there is more");
+        assert_eq!(rest.length, 2 * CHUNK_FIRST);
+        let (chunk, _) = rest.read().await.expect("a chunk");
+        assert_eq!(chunk[0].location, key("wake/00016"), "it goes on without a gap");
+    }
+
+    #[test]
+    fn a_span_covers_whole_segments() {
+        let covers = |span: &Span, text: &str| {
+            let range = span.bounds().expect("not empty");
+            std::ops::RangeBounds::<String>::contains(&range, &text.to_owned())
+        };
+        let span = Span::below(&key("run/a"));
+        assert!(covers(&span, "run/a/1") && covers(&span, "run/a/~"));
+        assert!(!covers(&span, "run/a") && !covers(&span, "run/a-b/1") && !covers(&span, "run/ab"));
+        let rest = span.after("run/a/1");
+        assert!(!covers(&rest, "run/a/1") && covers(&rest, "run/a/10"));
+        assert!(rest.after("run/b").bounds().is_none());
+    }
 }

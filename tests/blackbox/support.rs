@@ -1,0 +1,445 @@
+//! Engines, clients and workers for the tests.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use lazarus::{
+    engine::{Config, Engine},
+    env::{Env, SystemEnv},
+    frontdoor::{Listeners, serve},
+    proto::cerebelum::{self as wire, worker_service_client::WorkerServiceClient},
+    proto::lazarus::{
+        self as v1, blueprint_service_client::BlueprintServiceClient,
+        execution_service_client::ExecutionServiceClient,
+    },
+    store::{Store, Traits},
+    workflow::Policy,
+};
+use object_store::{ObjectStore, memory::InMemory};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+/// How long anything may take before a test gives up on it.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A bucket that any number of engines share.
+#[derive(Clone, Debug)]
+pub enum Bucket {
+    /// In memory.
+    Memory(Arc<dyn ObjectStore>),
+    /// By URL.
+    Url(String),
+}
+
+impl Bucket {
+    /// An empty one, where the variables say.
+    pub fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        match std::env::var("LAZARUS_TEST_S3_URL") {
+            Ok(url) => {
+                let number = NEXT.fetch_add(1, Ordering::Relaxed);
+                let random = SystemEnv.random();
+                Self::Url(format!("{}/{random:032x}-{number}", url.trim_end_matches('/')))
+            }
+            Err(_) => Self::Memory(Arc::new(InMemory::new())),
+        }
+    }
+
+    /// Over `objects`, such as a store with faults.
+    pub fn over(objects: Arc<dyn ObjectStore>) -> Self {
+        Self::Memory(objects)
+    }
+
+    /// The bucket as one engine sees it.
+    pub async fn store(&self) -> Store {
+        match self {
+            Self::Memory(objects) => {
+                let traits = Traits { ordered: true, exclusive: false };
+                Store::wrap(Arc::clone(objects), traits, "memory (shared)")
+            }
+            Self::Url(url) => Store::open(url, SystemEnv::shared()).await.expect("the store opens"),
+        }
+    }
+}
+
+/// A cluster's settings.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub policy: Policy,
+    pub cache_bytes: u64,
+    pub near_timers: bool,
+    pub reservations: bool,
+    pub background: bool,
+}
+
+impl Setup {
+    /// What `serve` does by default, with times that suit a test; or a function's life, where the
+    /// variable says so.
+    pub fn new() -> Self {
+        let is_function =
+            std::env::var("LAZARUS_TEST_SHAPE").is_ok_and(|shape| shape == "function");
+        let policy = Policy { lease: Duration::from_secs(20), guard: Duration::from_secs(2) };
+        if is_function {
+            return Self {
+                policy,
+                cache_bytes: 0,
+                near_timers: false,
+                reservations: false,
+                background: true,
+            };
+        }
+        Self {
+            policy,
+            cache_bytes: 64 << 20,
+            near_timers: true,
+            reservations: true,
+            background: true,
+        }
+    }
+
+    /// Warm and with nothing going on beside the requests, so that each of them can be counted.
+    pub fn counted() -> Self {
+        let policy = Policy::default();
+        Self {
+            policy,
+            cache_bytes: 64 << 20,
+            near_timers: true,
+            reservations: true,
+            background: false,
+        }
+    }
+
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.policy.lease = lease;
+        self
+    }
+}
+
+/// An engine that is served; its own threads, so that it can be killed whole.
+#[derive(Debug)]
+pub struct Instance {
+    pub engine: Engine,
+    pub address: SocketAddr,
+    runtime: Option<tokio::runtime::Runtime>,
+    stop: CancellationToken,
+}
+
+impl Instance {
+    /// Starts an engine on `store`.
+    pub async fn start(store: Store, setup: &Setup) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let config = Config {
+            policy: setup.policy,
+            cache_bytes: setup.cache_bytes,
+            near_timers: setup.near_timers,
+            reservations: setup.reservations,
+            instance: format!("instance-{number}/test"),
+            shards: 1,
+        };
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let engine = Engine::new(store, SystemEnv::shared(), config);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let listener = listener.into_std().expect("a listener");
+        let stop = CancellationToken::new();
+        let (served, stopped) = (engine.clone(), stop.clone());
+        runtime.spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
+            let listeners = Listeners { grpc: vec![listener], http: None };
+            serve(served, listeners, None, stopped.cancelled_owned()).await.expect("it serves");
+        });
+        if setup.background {
+            let engine = engine.clone();
+            runtime.spawn(async move { engine.run_background().await });
+        }
+        Self { engine, address, runtime: Some(runtime), stop }
+    }
+
+    /// Ends everything in it at whatever await it has got to, as a crash does.
+    pub fn kill(mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    /// Waits until nothing is in flight: effects that run beside the answers are over.
+    pub async fn settle(&self) {
+        let engine = self.engine.clone();
+        let handle = self.runtime.as_ref().expect("it runs").handle();
+        let settled = handle.spawn(async move { engine.drain(PATIENCE).await });
+        assert!(settled.await.expect("it drains"), "effects did not come to an end");
+    }
+
+    /// A client of it.
+    pub async fn client(&self) -> Client {
+        Client::connect(self.address).await
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// One engine on a bucket of its own.
+pub async fn lone_instance() -> Instance {
+    Instance::start(Bucket::new().store().await, &Setup::new()).await
+}
+
+/// A raw client of the worker protocol and of our own interface.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub worker: WorkerServiceClient<Channel>,
+    pub executions: ExecutionServiceClient<Channel>,
+    pub blueprints: BlueprintServiceClient<Channel>,
+}
+
+/// A step's name and what it depends on.
+pub type Steps<'a> = &'a [(&'a str, &'a [&'a str])];
+
+impl Client {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
+        let channel = channel.connect_lazy();
+        let worker = WorkerServiceClient::new(channel.clone()).max_decoding_message_size(32 << 20);
+        Self {
+            worker,
+            executions: ExecutionServiceClient::new(channel.clone()),
+            blueprints: BlueprintServiceClient::new(channel),
+        }
+    }
+
+    /// Submits a blueprint; its version.
+    pub async fn blueprint(&mut self, name: &str, steps: Steps<'_>) -> u32 {
+        let step = |(name, depends_on): &(&str, &[&str])| v1::BlueprintStep {
+            name: (*name).to_owned(),
+            depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+            lease_ms: 0,
+        };
+        let request = v1::PutBlueprintRequest {
+            name: name.to_owned(),
+            steps: steps.iter().map(step).collect(),
+            ..Default::default()
+        };
+        self.blueprints.put(request).await.expect("a valid blueprint").into_inner().version
+    }
+
+    /// Starts an execution of the newest version; its id.
+    pub async fn execute(&mut self, workflow: &str, input: Value) -> String {
+        let request = wire::ExecuteRequest {
+            workflow_module: workflow.to_owned(),
+            inputs: Some(structure(input)),
+            ..Default::default()
+        };
+        let started = self.worker.execute_workflow(request).await.expect("it starts");
+        started.into_inner().execution_id
+    }
+
+    pub async fn status(&mut self, execution: &str) -> wire::ExecutionStatus {
+        let request = wire::GetExecutionStatusRequest { execution_id: execution.to_owned() };
+        self.worker.get_execution_status(request).await.expect("a status").into_inner()
+    }
+
+    /// Waits until the execution stands so.
+    pub async fn until(
+        &mut self,
+        execution: &str,
+        state: wire::ExecutionState,
+    ) -> wire::ExecutionStatus {
+        let begun = Instant::now();
+        loop {
+            let status = self.status(execution).await;
+            if status.status() == state {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not {state:?} in time: {status:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Polls once.
+    pub async fn poll(&mut self, worker: &str, timeout_ms: i32) -> Option<wire::Task> {
+        let request = wire::PollRequest { worker_id: worker.to_owned(), timeout_ms };
+        let task = self.worker.poll_for_task(request).await.expect("a poll").into_inner();
+        (!task.task_id.is_empty()).then_some(task)
+    }
+
+    /// Submits a result.
+    pub async fn submit(&mut self, worker: &str, task: &wire::Task, done: Done) -> wire::Ack {
+        let result = done.result(worker, task);
+        self.worker.submit_result(result).await.expect("an answer").into_inner()
+    }
+
+    pub async fn register(&mut self, worker: &str, steps: &[&str]) {
+        let request = wire::RegisterRequest {
+            worker_id: worker.to_owned(),
+            capabilities: steps.iter().map(|step| (*step).to_owned()).collect(),
+            ..Default::default()
+        };
+        assert!(self.worker.register(request).await.expect("an answer").into_inner().success);
+    }
+
+    /// The events of an execution's newest run, oldest first.
+    pub async fn events(&mut self, execution: &str) -> Vec<Value> {
+        let request =
+            v1::HistoryRequest { execution_id: execution.to_owned(), ..Default::default() };
+        let mut stream = self.executions.history(request).await.expect("a history").into_inner();
+        let mut events = vec![];
+        while let Some(event) = stream.message().await.expect("an event") {
+            events.push(serde_json::from_str(&event.event_json).expect("JSON"));
+        }
+        events
+    }
+}
+
+/// How a step ends.
+#[derive(Clone, Debug)]
+pub enum Done {
+    Success(Value),
+    Failure(&'static str),
+    Sleep { millis: i64, data: Value },
+    Approval { timeout_ms: i64 },
+    NotFound,
+}
+
+impl Done {
+    fn result(self, worker: &str, task: &wire::Task) -> wire::TaskResult {
+        let mut result = wire::TaskResult {
+            task_id: task.task_id.clone(),
+            execution_id: task.execution_id.clone(),
+            worker_id: worker.to_owned(),
+            ..Default::default()
+        };
+        let error = |kind: &str, message: &str| wire::ErrorInfo {
+            kind: kind.to_owned(),
+            message: message.to_owned(),
+            stacktrace: String::new(),
+        };
+        match self {
+            Self::Success(value) => {
+                result.set_status(wire::TaskStatus::Success);
+                result.result = Some(structure(value));
+            }
+            Self::Failure(message) => {
+                result.set_status(wire::TaskStatus::Failed);
+                result.error = Some(error("ValueError", message));
+            }
+            Self::Sleep { millis, data } => {
+                result.set_status(wire::TaskStatus::Sleep);
+                let data = Some(structure(data));
+                result.sleep_request = Some(wire::SleepRequest { duration_ms: millis, data });
+            }
+            Self::Approval { timeout_ms } => {
+                result.set_status(wire::TaskStatus::Approval);
+                result.approval_request = Some(wire::ApprovalRequest {
+                    approval_type: "manual".to_owned(),
+                    data: Some(structure(serde_json::json!({"sum": 7}))),
+                    timeout_ms,
+                });
+            }
+            Self::NotFound => {
+                result.set_status(wire::TaskStatus::Failed);
+                result.error = Some(error("not_found", "no such step"));
+            }
+        }
+        result
+    }
+}
+
+/// Works for `worker` until it is dropped: every task is answered by `work`.
+#[derive(Debug)]
+pub struct Worker(tokio::task::JoinHandle<()>);
+
+impl Worker {
+    pub fn start(
+        client: Client,
+        worker: &str,
+        work: impl Fn(&wire::Task) -> Done + Send + 'static,
+    ) -> Self {
+        let (mut client, worker) = (client, worker.to_owned());
+        Self(tokio::spawn(async move {
+            loop {
+                let request = wire::PollRequest { worker_id: worker.clone(), timeout_ms: 5_000 };
+                let Ok(task) = client.worker.poll_for_task(request).await else {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                };
+                let task = task.into_inner();
+                if task.task_id.is_empty() {
+                    continue;
+                }
+                let result = work(&task).result(&worker, &task);
+                let _answer = client.worker.submit_result(result).await;
+            }
+        }))
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A JSON object as it travels.
+pub fn structure(value: Value) -> prost_types::Struct {
+    let Value::Object(fields) = value else { panic!("not an object: {value}") };
+    let fields: BTreeMap<String, prost_types::Value> =
+        fields.into_iter().map(|(name, value)| (name, wire_value(value))).collect();
+    prost_types::Struct { fields }
+}
+
+fn wire_value(value: Value) -> prost_types::Value {
+    use prost_types::value::Kind;
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(value),
+        Value::Number(number) => Kind::NumberValue(number.as_f64().expect("a number")),
+        Value::String(text) => Kind::StringValue(text),
+        Value::Array(values) => Kind::ListValue(prost_types::ListValue {
+            values: values.into_iter().map(wire_value).collect(),
+        }),
+        Value::Object(_) => Kind::StructValue(structure(value)),
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+/// What travelled, as JSON.
+pub fn json(value: &prost_types::Struct) -> Value {
+    let fields = value.fields.iter().map(|(name, value)| (name.clone(), json_value(value)));
+    Value::Object(fields.collect())
+}
+
+fn json_value(value: &prost_types::Value) -> Value {
+    use prost_types::value::Kind;
+    match value.kind.as_ref() {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(*value),
+        Some(Kind::NumberValue(number)) => serde_json::json!(number),
+        Some(Kind::StringValue(text)) => Value::String(text.clone()),
+        Some(Kind::ListValue(list)) => list.values.iter().map(json_value).collect(),
+        Some(Kind::StructValue(value)) => json(value),
+    }
+}
+
+/// The names of the events, in order.
+pub fn kinds(events: &[Value]) -> Vec<String> {
+    events.iter().map(|event| event["k"].as_str().expect("a kind").to_owned()).collect()
+}
