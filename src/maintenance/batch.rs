@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Record;
+use crate::maintenance::Record;
 
 /// The version of a line that this build writes, and the newest that it reads.
 const LINE_VERSION: u32 = 1;
@@ -54,4 +54,32 @@ pub(super) fn read(body: &[u8]) -> Lines {
         }
     }
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = concat!(
+        r#"{"v":1,"ns":"default","eid":"a","gen":0,"run":"00000000000000000000000000000007","#,
+        r#""seq":4,"workflow":"ship","version":2,"status":"waiting_for_approval","#,
+        r#""started":1764000000000,"steps":[3,1]}"#,
+        "\n"
+    );
+
+    #[test]
+    fn a_line_is_written_as_it_was_always_written() {
+        let lines = read(LINE.as_bytes());
+        assert_eq!((lines.records.len(), lines.newer, lines.unreadable), (1, 0, 0));
+        let mut again = vec![];
+        write(&lines.records[0], &mut again);
+        assert_eq!(String::from_utf8(again).expect("text"), LINE);
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_counted() {
+        let body = format!("torn{LINE}{{\"v\":2}}\n{{\"v\":1}}\n{LINE}");
+        let lines = read(body.as_bytes());
+        assert_eq!((lines.records.len(), lines.newer, lines.unreadable), (1, 1, 2));
+    }
 }

@@ -37,8 +37,8 @@ impl Dead {
         reason: &str,
         now: Timestamp,
     ) -> Result<(), log::Error> {
-        let run = DeadRun { handle: handle.to_string(), reason: reason.to_owned(), since: now };
-        let body = serde_json::to_vec(&run).expect("BUG: a dead run is no JSON");
+        let body =
+            written(&DeadRun { handle: handle.to_string(), reason: reason.to_owned(), since: now });
         let key = Key::Dead { handle: handle.clone() }.path();
         let put = self.store.objects().put(&key, PutPayload::from(body)).await;
         put.map(drop).map_err(|error| log::Error::of_store("write", key.as_ref(), error))
@@ -104,6 +104,10 @@ impl Dead {
             Err(error) => Err(log::Error::of_store("read", key.as_ref(), error)),
         }
     }
+}
+
+fn written(run: &DeadRun) -> Vec<u8> {
+    serde_json::to_vec(run).expect("BUG: a dead run is no JSON")
 }
 
 fn unreadable(key: &Path) -> DeadRun {

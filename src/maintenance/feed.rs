@@ -92,7 +92,8 @@ impl Feed {
     /// Adds `record` to the open batch at once, and resolves when that is in the store.
     ///
     /// Costs 1 PUT for each batch, for any number of records. Dropping the future gives the record
-    /// up only if nobody else waits for its batch.
+    /// up only if nobody else waits for its batch. Once polled it may hold the turn, so poll it to
+    /// its end or drop it: everybody waits behind one that is kept without being polled.
     ///
     /// # Errors
     ///

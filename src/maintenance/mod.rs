@@ -13,6 +13,9 @@ mod feed;
 mod listing;
 mod record;
 
+#[cfg(test)]
+mod tests;
+
 pub use dead::Dead;
 pub use feed::Feed;
 pub use record::{DeadRun, Filter, Page, Record, Standing};

@@ -92,5 +92,7 @@ fn open_directory(directory: &Path) -> io::Result<Arc<dyn ObjectStore>> {
     std::fs::write(&trial, b"")?;
     std::fs::remove_file(&trial)?;
     let files = LocalFileSystem::new_with_prefix(directory).map_err(io::Error::other)?;
-    Ok(Arc::new(files.with_fsync(true)))
+    // A folder goes with its last file: else a scan of the wake index would open every minute that
+    // ever had an entry.
+    Ok(Arc::new(files.with_fsync(true).with_automatic_cleanup(true)))
 }

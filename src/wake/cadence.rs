@@ -69,7 +69,7 @@ mod tests {
 
     fn lists_in_a_minute(mut cadence: Cadence) -> usize {
         let (mut now, mut lists) = (Timestamp::from_millis(5_000), 0);
-        let end = now.after(Duration::from_secs(60));
+        let end = now.after(Duration::from_mins(1));
         loop {
             let beat = cadence.next(now);
             now = now.after(beat.wait);

@@ -197,7 +197,7 @@ impl WakeIndex {
         let readable = move |object: ObjectMeta| {
             let entry = Entry::read(&object);
             if entry.is_none() {
-                warn_once(&warned, object.location);
+                warn_once(&warned, &object.location);
             }
             future::ready(Ok(entry))
         };
@@ -228,7 +228,7 @@ impl WakeIndex {
     }
 }
 
-fn warn_once(warned: &Mutex<HashSet<Path>>, key: Path) {
+fn warn_once(warned: &Mutex<HashSet<Path>>, key: &Path) {
     let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
     if warned.len() < WARNED_MAX && warned.insert(key.clone()) {
         tracing::warn!(%key, "a wake entry can not be read; it is left where it is");

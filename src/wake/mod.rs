@@ -18,6 +18,9 @@ mod scan;
 mod tick;
 mod walk;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use cadence::{Beat, Cadence};
 pub use index::{Due, Entry, WakeIndex};
 pub use near::{NEAR, Near};

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// How far ahead due times are remembered; the wake index holds all others alone.
-pub const NEAR: Duration = Duration::from_secs(120);
+pub const NEAR: Duration = Duration::from_mins(2);
 
 /// How many runs are remembered at most, about 300 bytes each.
 const RUNS_MAX: usize = 100_000;

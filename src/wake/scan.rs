@@ -117,6 +117,7 @@ fn is_in(range: &Range, node: &Node) -> bool {
 
 /// As many parts of `path` as `like` has.
 fn upto<'a>(path: &'a Path, like: &Path) -> &'a str {
-    let end = path.as_ref().match_indices('/').nth(like.parts_count().saturating_sub(1));
-    end.map_or(path.as_ref(), |(end, _)| &path.as_ref()[..end])
+    let text = path.as_ref();
+    let end = text.match_indices('/').nth(like.parts_count().saturating_sub(1));
+    end.map_or(text, |(end, _)| &text[..end])
 }

@@ -14,11 +14,11 @@ use crate::{
     workflow::{Timestamp, WakeKind},
 };
 
-/// How often a run's look may fail before it is taken out of the way; about two hours.
+/// How often a run's look may fail before it is taken out of the way: over an hour and a half.
 pub const TRIES_MAX: u32 = 20;
-/// The pause after the first failure; each further one doubles it.
+/// The longest pause after the first failure; each further one doubles it.
 const PAUSE_FIRST_MS: u64 = 1_000;
-/// The longest pause between two looks at a run that fails.
+/// The longest pause of all.
 const PAUSE_MAX_MS: u64 = 600_000;
 
 /// What became of an entry.

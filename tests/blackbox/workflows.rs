@@ -36,7 +36,7 @@ async fn a_sleep_ends_when_it_is_due_and_its_data_is_the_output() {
     client.blueprint("nap", &[("before", &[]), ("nap", &["before"]), ("after", &["nap"])]).await;
     let _worker = Worker::start(client.clone(), "w1", |task| match task.step_name.as_str() {
         "nap" => Done::Sleep { millis: 300, data: json!({"slept": true}) },
-        "after" => Done::Success(json({ task.step_inputs.as_ref().expect("inputs") })),
+        "after" => Done::Success(json(task.step_inputs.as_ref().expect("inputs"))),
         _ => Done::Success(json!({"ok": 1})),
     });
     let id = client.execute("nap", json!({})).await;

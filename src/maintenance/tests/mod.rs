@@ -1,0 +1,2 @@
+mod dead;
+mod feed;
