@@ -1,5 +1,7 @@
 //! Lazarus: durable workflows whose only state is a bucket.
 
+pub mod cli;
+pub mod config;
 pub mod dispatch;
 pub mod engine;
 pub mod env;
@@ -8,5 +10,6 @@ pub mod log;
 pub mod maintenance;
 pub mod proto;
 pub mod store;
+pub mod telemetry;
 pub mod wake;
 pub mod workflow;

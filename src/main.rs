@@ -1,3 +1,20 @@
-//! The `lazarus` command.
+//! The `lazarus` command: parses, runs, and ends with the exit code that scripts rely on.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use lazarus::{
+    cli::{self, Cli},
+    env::SystemEnv,
+};
+
+fn main() -> anyhow::Result<ExitCode> {
+    // Clap prints help, versions and faults of usage itself, and ends with 0 or 2.
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let exit = runtime.block_on(Box::pin(cli::run(cli, SystemEnv::shared())));
+    // Whatever is still open after a second signal, or after the time for an end was over, is cut
+    // off: it is found again.
+    runtime.shutdown_background();
+    Ok(exit.into())
+}

@@ -38,7 +38,7 @@ use crate::{
     env::Env,
     log::{Blueprints, RunLog},
     maintenance::{Dead, Feed},
-    store::Store,
+    store::{self, Layout, LayoutError, Store},
     wake::{Limits, Near, Ticker, WakeIndex},
     workflow::{Handle, Policy},
 };
@@ -58,8 +58,6 @@ pub struct Config {
     pub reservations: bool,
     /// This process, in the `by` of its commits: `name/version`.
     pub instance: String,
-    /// Over how many parts the store's indexes are spread, from its layout.
-    pub shards: u32,
 }
 
 /// The engine of one process; cheap to clone.
@@ -92,9 +90,23 @@ struct Inner {
 }
 
 impl Engine {
-    /// An engine on `store`, whose layout has `config.shards`. Reads nothing.
-    pub fn new(store: Store, env: Arc<dyn Env>, config: Config) -> Self {
-        let wakes = WakeIndex::new(store.clone(), config.shards);
+    /// An engine on `store`, with the layout that the store has or now gets. Costs 1 GET.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`]: this build can not work on the store; the message says what to do.
+    pub async fn open(
+        store: Store,
+        env: Arc<dyn Env>,
+        config: Config,
+    ) -> Result<Self, LayoutError> {
+        let Layout { shards, .. } = store::layout(&store, None).await?;
+        Ok(Self::new(store, env, shards, config))
+    }
+
+    /// An engine on `store`, whose indexes are spread over `shards` parts. Reads nothing.
+    pub fn new(store: Store, env: Arc<dyn Env>, shards: u32, config: Config) -> Self {
+        let wakes = WakeIndex::new(store.clone(), shards);
         let near = Arc::new(Near::new(env.clone()));
         let ticker = Ticker::new(wakes.clone(), env.clone(), Limits::default());
         let remembers = config.near_timers && store.is_exclusive();
@@ -106,7 +118,7 @@ impl Engine {
             ticker,
             near,
             board: Board::new(config.policy.lease),
-            offers: Offers::new(store.clone(), config.shards, &instance_id),
+            offers: Offers::new(store.clone(), shards, &instance_id),
             workers: Workers::new(store.clone()),
             feed: Feed::new(store.clone(), env.clone(), config.cache_bytes / 8),
             dead: Dead::new(store.clone()),

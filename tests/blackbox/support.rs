@@ -143,14 +143,13 @@ impl Instance {
             near_timers: setup.near_timers,
             reservations: setup.reservations,
             instance: format!("instance-{number}/test"),
-            shards: 1,
         };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
-        let engine = Engine::new(store, SystemEnv::shared(), config);
+        let engine = Engine::new(store, SystemEnv::shared(), 1, config);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let listener = listener.into_std().expect("a listener");

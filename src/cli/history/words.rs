@@ -1,0 +1,254 @@
+//! One event in words: whom it is about, what happened.
+
+use crate::{
+    cli::{
+        clock::length,
+        output::{BAD, CARE, DIM, GOOD},
+    },
+    workflow::{Event, Failure, LossReason, Payload, Start, Timestamp},
+};
+use anstyle::Style;
+use std::time::Duration;
+
+/// An event as a line of the timeline says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    /// The step, or the workflow.
+    pub(super) subject: String,
+    /// What happened.
+    pub(super) text: String,
+}
+
+/// `event` in words; `at`: when it was committed, from which due times are told as lengths.
+pub(super) fn words(event: &Event, at: Timestamp) -> Words {
+    let (subject, text) = match event {
+        Event::ExecutionStarted(start) => (start.blueprint.name.clone(), started(start)),
+        Event::GuardArmed { epoch, due } => (
+            String::new(),
+            format!("looked after from commit {epoch}, next in {}", until(*due, at)),
+        ),
+        Event::StepScheduled { step, attempt, not_before, .. } => {
+            (step.to_string(), format!("attempt {attempt}{}", back_off(*not_before, at)))
+        }
+        Event::StepStarted { step, attempt, worker, lease_until, .. } => (
+            step.to_string(),
+            format!("attempt {attempt} → worker {worker}, lease {}", until(*lease_until, at)),
+        ),
+        Event::LeaseExtended { step, attempt, lease_until } => (
+            step.to_string(),
+            format!("attempt {attempt} goes on, lease {}", until(*lease_until, at)),
+        ),
+        Event::StepCompleted { step, attempt, result, .. } => {
+            (step.to_string(), format!("attempt {attempt}, result {}", size(result)))
+        }
+        Event::AttemptFailed { step, attempt, error } => (
+            step.to_string(),
+            format!("attempt {attempt}: {}; another attempt holds the lease", told(error)),
+        ),
+        Event::StepFailed { step, attempt, error, .. } => {
+            (step.to_string(), format!("attempt {attempt}: {}", told(error)))
+        }
+        Event::AttemptLost { step, attempt, reason } => {
+            (step.to_string(), format!("attempt {attempt}: {}", lost(*reason)))
+        }
+        Event::StepRerouted { step, attempt, worker, until: again } => (
+            step.to_string(),
+            format!(
+                "attempt {attempt}: worker {worker} does not have this step, not asked again for {}",
+                until(*again, at)
+            ),
+        ),
+        Event::InputsAdapted { step, attempt, with_inputs } => (
+            step.to_string(),
+            format!("attempt {attempt} is called {} `inputs`", with(*with_inputs)),
+        ),
+        Event::SleepStarted { step, attempt, until: end, .. } => {
+            (step.to_string(), format!("attempt {attempt} sleeps for {}", until(*end, at)))
+        }
+        Event::SleepEnded { step } => (step.to_string(), "is over, the step completed".to_owned()),
+        Event::ApprovalRequested { step, approval_type, due, .. } => {
+            (step.to_string(), approval(approval_type, *due, at))
+        }
+        Event::ApprovalGranted { step, by, response, .. } => {
+            (step.to_string(), format!("by {by}, response {}", size(response)))
+        }
+        Event::ApprovalRejected { step, by, reason, .. } => {
+            (step.to_string(), format!("by {by}{}", because(reason)))
+        }
+        Event::ApprovalTimedOut { step } => {
+            (step.to_string(), "nobody answered in time".to_owned())
+        }
+        Event::ExecutionCompleted => (String::new(), "every step is over".to_owned()),
+        Event::ExecutionFailed { step, error } => (step.to_string(), told(error)),
+        Event::ExecutionCancelled { by, reason, .. } => {
+            (String::new(), format!("by {by}{}", because(reason)))
+        }
+        Event::ExecutionTimedOut { timeout_ms } => {
+            (String::new(), format!("its {} are over", length(Duration::from_millis(*timeout_ms))))
+        }
+    };
+    Words { subject, text }
+}
+
+/// How a kind of event looks: what ends well, what ends badly, what waits, what is bookkeeping.
+pub(super) fn style(event: &Event) -> Style {
+    match event {
+        Event::StepCompleted { .. }
+        | Event::SleepEnded { .. }
+        | Event::ApprovalGranted { .. }
+        | Event::ExecutionCompleted => GOOD,
+        Event::StepFailed { .. }
+        | Event::AttemptFailed { .. }
+        | Event::ApprovalRejected { .. }
+        | Event::ApprovalTimedOut { .. }
+        | Event::ExecutionFailed { .. }
+        | Event::ExecutionCancelled { .. }
+        | Event::ExecutionTimedOut { .. } => BAD,
+        Event::AttemptLost { .. }
+        | Event::StepRerouted { .. }
+        | Event::SleepStarted { .. }
+        | Event::ApprovalRequested { .. } => CARE,
+        Event::GuardArmed { .. }
+        | Event::StepScheduled { .. }
+        | Event::LeaseExtended { .. }
+        | Event::InputsAdapted { .. } => DIM,
+        Event::ExecutionStarted(_) | Event::StepStarted { .. } => Style::new(),
+    }
+}
+
+fn started(start: &Start) -> String {
+    let mut text = format!("version {}, input {}", start.blueprint.version, size(&start.input));
+    if let Some(timeout) = start.timeout_ms {
+        text.push_str(", timeout ");
+        text.push_str(&length(Duration::from_millis(timeout)));
+    }
+    text
+}
+
+fn approval(approval_type: &str, due: Option<Timestamp>, at: Timestamp) -> String {
+    match due {
+        Some(due) => format!("{approval_type}, waits for {}", until(due, at)),
+        None => format!("{approval_type}, waits without end"),
+    }
+}
+
+fn back_off(not_before: Option<Timestamp>, at: Timestamp) -> String {
+    not_before.map_or_else(String::new, |time| format!(", not before {} from now", until(time, at)))
+}
+
+fn until(time: Timestamp, at: Timestamp) -> String {
+    length(time.since(at))
+}
+
+fn size(payload: &Payload) -> String {
+    match payload.bytes() {
+        bytes @ ..1024 => format!("{bytes} bytes"),
+        bytes => format!("{} KiB", bytes.div_ceil(1024)),
+    }
+}
+
+fn told(error: &Failure) -> String {
+    let message = error.message.lines().next().unwrap_or_default();
+    format!("{}: {message}", error.kind)
+}
+
+fn because(reason: &str) -> String {
+    if reason.is_empty() { String::new() } else { format!(": {reason}") }
+}
+
+fn lost(reason: LossReason) -> &'static str {
+    match reason {
+        LossReason::LeaseEnded => "the lease ended without a result",
+        LossReason::NotFetched => "the worker did not come for it",
+    }
+}
+
+fn with(with_inputs: bool) -> &'static str {
+    if with_inputs { "with" } else { "without" }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_millis(1_000_000);
+
+    fn said(event: &Event) -> String {
+        let Words { subject, text } = words(event, AT);
+        format!("{} | {subject} | {text}", event.kind())
+    }
+
+    fn of_json(event: serde_json::Value) -> String {
+        said(&serde_json::from_value(event).expect("an event"))
+    }
+
+    #[test]
+    fn a_step_from_worker_to_result() {
+        assert_eq!(
+            of_json(json!({"k": "step_started", "step": "charge", "iteration": 0, "attempt": 1,
+                "worker": "python-1", "lease_until": 1_300_000})),
+            "step_started | charge | attempt 1 → worker python-1, lease 5m"
+        );
+        assert_eq!(
+            of_json(json!({"k": "step_completed", "step": "charge", "iteration": 0, "attempt": 1,
+                "result": {"json": {"ok": true}}})),
+            "step_completed | charge | attempt 1, result 11 bytes"
+        );
+        assert_eq!(
+            of_json(json!({"k": "step_failed", "step": "charge", "iteration": 0, "attempt": 2,
+                "error": {"kind": "ValueError", "message": "no card\nat line 3"}})),
+            "step_failed | charge | attempt 2: ValueError: no card"
+        );
+    }
+
+    #[test]
+    fn lost_work_and_its_back_off() {
+        assert_eq!(
+            of_json(
+                json!({"k": "attempt_lost", "step": "a", "attempt": 1, "reason": "lease_ended"})
+            ),
+            "attempt_lost | a | attempt 1: the lease ended without a result"
+        );
+        assert_eq!(
+            of_json(json!({"k": "step_scheduled", "step": "a", "iteration": 0, "attempt": 2,
+                "not_before": 1_002_000})),
+            "step_scheduled | a | attempt 2, not before 2.0 s from now"
+        );
+    }
+
+    #[test]
+    fn sleeps_and_approvals_say_how_long() {
+        assert_eq!(
+            of_json(json!({"k": "sleep_started", "step": "wait", "iteration": 0, "attempt": 1,
+                "duration_ms": 10_000, "until": 1_010_000, "data": {"json": {}}})),
+            "sleep_started | wait | attempt 1 sleeps for 10.0 s"
+        );
+        assert_eq!(
+            of_json(json!({"k": "approval_requested", "step": "ok", "iteration": 0, "attempt": 1,
+                "approval_type": "manual", "data": {"blob": {"sha256": "ab", "bytes": 40_000}}})),
+            "approval_requested | ok | manual, waits without end"
+        );
+        assert_eq!(
+            of_json(json!({"k": "approval_rejected", "step": "ok", "by": "ann", "request": "r",
+                "reason": "too dear"})),
+            "approval_rejected | ok | by ann: too dear"
+        );
+    }
+
+    #[test]
+    fn an_execution_begins_and_ends() {
+        assert_eq!(
+            of_json(
+                json!({"k": "execution_started", "namespace": "default", "execution": "order-7",
+                "generation": 0, "run": "0123456789abcdef0123456789abcdef",
+                "blueprint": {"name": "orders", "version": 3, "hash": "h"},
+                "input": {"blob": {"sha256": "ab", "bytes": 40_000}}, "request": "r",
+                "timeout_ms": 3_600_000})
+            ),
+            "execution_started | orders | version 3, input 40 KiB, timeout 1h"
+        );
+        assert_eq!(said(&Event::ExecutionCompleted), "execution_completed |  | every step is over");
+    }
+}

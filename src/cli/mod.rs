@@ -1,0 +1,195 @@
+//! The command line: translates arguments into requests, and answers into text and exit codes.
+//!
+//! Holds no rule of the workflow. Every command that asks for something is written once, against the
+//! gRPC interface, and works on a server and on a bucket alike (`connect`).
+//!
+//! Invariants:
+//! * results go to standard output, everything else to standard error (`output`);
+//! * the exit code says what the caller does next (`exit`);
+//! * a request that changes something carries an id, so that sending it again is safe.
+
+mod answer;
+mod blueprint;
+mod clock;
+mod connect;
+mod dead;
+mod dev;
+mod exit;
+mod history;
+mod instance;
+mod json;
+mod list;
+mod log;
+mod output;
+mod serve;
+mod serving;
+mod start;
+mod status;
+mod wake;
+
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+pub use exit::{Exit, Failure};
+
+use self::connect::{Session, Target};
+use crate::{env::Env, telemetry};
+
+/// Durable workflows whose only state is a bucket
+///
+/// A workflow's steps run on workers in any language; what they did is kept in a store, so that
+/// any engine, started at any time, goes on where another one died.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lazarus",
+    version,
+    propagate_version = false,
+    max_term_width = 100,
+    after_help = "To begin:
+  lazarus dev                             an engine on this machine
+  lazarus start NAME --input '{}'         start an execution (needs a worker that has its steps)
+  lazarus history ID                      see what happened
+
+Exit codes: 0 done, 1 refused, 2 wrong usage, 3 nobody answered (try again)."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    log: telemetry::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Args),
+    Serve(serve::Args),
+    Wake(wake::Args),
+    Start(start::Args),
+    Status(status::Args),
+    History(history::Args),
+    List(list::Args),
+    Approve(answer::Approve),
+    Reject(answer::Reject),
+    Cancel(answer::Cancel),
+    Blueprint(blueprint::Args),
+    Log(log::Args),
+    Dead(dead::Args),
+}
+
+/// Does what the command line says, and tells the person why not.
+pub async fn run(cli: Cli, env: Arc<dyn Env>) -> Exit {
+    match start_log(&cli).and(dispatch(cli.command, env).await) {
+        Ok(()) => Exit::Ok,
+        Err(failure) => {
+            output::failure(&failure);
+            failure.exit
+        }
+    }
+}
+
+fn start_log(cli: &Cli) -> Result<(), Failure> {
+    let default = match cli.command {
+        Command::Serve(_) | Command::Wake(_) => "info",
+        _ => "warn",
+    };
+    telemetry::start_log(&cli.log, default).map_err(|error| {
+        Failure::usage(
+            format_args!("--log {error}"),
+            "write a level (info) or parts with levels (info,lazarus::wake=debug)",
+        )
+    })
+}
+
+async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
+    match command {
+        Command::Dev(args) => dev::run(args, env).await,
+        Command::Serve(args) => serve::run(args, env).await,
+        Command::Wake(args) => wake::run(args, env).await,
+        Command::Start(args) => {
+            ask(&args.target, env, async |it| start::run(it, &args).await).await
+        }
+        Command::Status(args) => {
+            ask(&args.target, env, async |it| status::run(it, &args).await).await
+        }
+        Command::History(args) => {
+            ask(&args.target, env, async |it| history::run(it, &args).await).await
+        }
+        Command::List(args) => ask(&args.target, env, async |it| list::run(it, &args).await).await,
+        Command::Approve(args) => {
+            ask(&args.target, env, async |it| answer::approve(it, &args).await).await
+        }
+        Command::Reject(args) => {
+            ask(&args.target, env, async |it| answer::reject(it, &args).await).await
+        }
+        Command::Cancel(args) => {
+            ask(&args.target, env, async |it| answer::cancel(it, &args).await).await
+        }
+        Command::Blueprint(args) => {
+            ask(&args.target, env, async |it| blueprint::run(it, &args).await).await
+        }
+        Command::Log(args) => ask(&args.target, env, async |it| log::run(it, &args).await).await,
+        Command::Dead(args) => ask(&args.target, env, async |it| dead::run(it, &args).await).await,
+    }
+}
+
+/// Runs a client command; what it began on a store is finished before its outcome is told.
+async fn ask(
+    target: &Target,
+    env: Arc<dyn Env>,
+    command: impl AsyncFnOnce(&Session) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let session = Session::open(target, env).await?;
+    let outcome = command(&session).await;
+    outcome.and(session.close().await)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_explains_itself() {
+        for command in Cli::command().get_subcommands() {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            assert!(
+                command.get_name() == "dead" || command.get_after_help().is_some(),
+                "{}",
+                command.get_name()
+            );
+        }
+    }
+
+    #[test]
+    fn the_documented_lines_are_understood() {
+        for line in [
+            "dev --dir x --grpc 127.0.0.1:1 --grpc 127.0.0.1:2 --http 127.0.0.1:3",
+            "serve --store memory: --grpc 0.0.0.0:1 --cache 0 --no-near-timers --guard-interval 2s",
+            "wake --store memory: --for 55s",
+            "start orders --input {} --id a --version 2 --timeout 1h --wait --store memory:",
+            "status a --json -n team-a",
+            "history a --follow --server http://127.0.0.1:1",
+            "list --workflow orders --status waiting-for-approval --limit 1000",
+            "approve a --step b --data {}",
+            "reject a --reason no",
+            "cancel a --reason no --log debug",
+            "blueprint put -",
+            "blueprint get orders --version 2",
+            "blueprint list --store memory:",
+            "log cat a --keys",
+            "dead list --json",
+            "dead retry h",
+        ] {
+            let words = std::iter::once("lazarus").chain(line.split(' '));
+            assert!(Cli::try_parse_from(words).is_ok(), "{line}");
+        }
+        assert!(Cli::try_parse_from(["lazarus", "list", "--limit", "0"]).is_err());
+    }
+}

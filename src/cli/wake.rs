@@ -1,0 +1,87 @@
+//! `lazarus wake`: a pass of the wake function by hand or from a schedule, with no server.
+
+use std::{sync::Arc, time::Duration};
+
+use clap::Args as Arguments;
+
+use super::{exit::Failure, instance, output};
+use crate::{
+    config::{Tunables, duration},
+    engine::{self, Engine},
+    env::Env,
+};
+
+/// Do what is due on a store, then exit
+///
+/// Whatever sleeps is brought back by it. Run each minute with --for 55s, it stands in for a server
+/// whose executions wait most of the time.
+#[derive(Debug, Arguments)]
+#[command(after_help = "Examples:
+  lazarus wake --store s3://my-bucket/prod
+  * * * * *  lazarus wake --store s3://my-bucket/prod --for 55s      (crontab)")]
+pub struct Args {
+    /// The store: s3://BUCKET/PREFIX, gs://.., az://.., file:///DIR, embedded:DIR
+    #[arg(long, env = "LAZARUS_STORE", value_name = "URL")]
+    store: String,
+    /// Go on looking for this long [default: until nothing more is due]
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    span: Option<Duration>,
+    #[command(flatten)]
+    tunables: Tunables,
+}
+
+/// The pause between two looks, as in a server.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long what a tick began may take to finish.
+const DRAIN_MAX: Duration = Duration::from_secs(60);
+
+/// Ticks until the time is over and nothing that is due is left.
+///
+/// No probe: it would cost more than the ticks. The layout is checked, and whoever serves the store
+/// has probed it.
+pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
+    let store = instance::open_store(&args.store, args.tunables.shards, &env).await?;
+    let config = engine::Config {
+        // As in a function: nobody would come back for what is kept in memory.
+        near_timers: false,
+        reservations: false,
+        ..args.tunables.engine("wake", env.as_ref())
+    };
+    let engine = instance::open_engine(store, &env, config).await?;
+    let done = ticks(&engine, args.span, env.as_ref()).await;
+    engine.begin_shutdown();
+    if !engine.drain(DRAIN_MAX).await {
+        tracing::warn!("not finished within {DRAIN_MAX:?}; whatever is open is found again");
+    }
+    let Done { fired, passes } = done?;
+    output::line(format_args!("{fired} wake-ups in {passes} passes"))
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, Default)]
+struct Done {
+    fired: usize,
+    passes: u32,
+}
+
+async fn ticks(engine: &Engine, span: Option<Duration>, env: &dyn Env) -> Result<Done, Failure> {
+    let end = env.now().after(span.unwrap_or_default());
+    let mut done = Done::default();
+    loop {
+        let progress = engine.tick().await.map_err(|error| {
+            Failure::unavailable(
+                format_args!("{} wake-ups, then: {error}", done.fired),
+                "check the store; the next pass goes on where this one stopped",
+            )
+        })?;
+        done.fired += progress.fired;
+        done.passes += 1;
+        if progress.more {
+            continue;
+        }
+        if env.now().after(LOOK) > end {
+            return Ok(done);
+        }
+        env.sleep(LOOK).await;
+    }
+}
