@@ -1,0 +1,51 @@
+# The two commands of the README are `make demo` and `make test`; both set up what they need.
+# There is one build profile: what `demo` builds, `test` uses.
+
+SDK := .venv/sdk
+S3 := .venv/s3
+PYTHON ?= python3
+PIP := -m pip install --quiet --disable-pip-version-check --requirement
+
+.PHONY: help demo test test-rust test-sdk test-s3 lint build clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## what there is to make
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+demo: build $(SDK)/.ready ## a workflow sleeps, its engine is killed, and it comes back (20 s)
+	@$(SDK)/bin/python scripts/demo.py
+
+test: test-rust test-sdk test-s3 ## everything that must hold before a commit
+
+test-rust: ## unit tests, the black-box suite, the store contract
+	cargo test
+
+test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, against the real binary
+	cd tests/sdk && ../../$(SDK)/bin/python -m pytest
+
+test-s3: $(S3)/.ready ## the store contract and the black-box suite over the wire, on a local S3 server
+	cargo test --no-run --test store_contract --test blackbox
+	$(S3)/bin/python localstack/ministack.py run cargo test --test store_contract --test blackbox
+
+lint: ## format, clippy and documentation, warnings are errors
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --quiet
+
+build: ## the binary, target/debug/lazarus
+	cargo build
+
+clean: ## forget the Python environments (`cargo clean` forgets the rest)
+	rm -rf .venv
+
+# A half-made environment has no .ready and is made again.
+$(SDK)/.ready: tests/sdk/requirements.txt
+	$(PYTHON) -m venv --clear $(SDK)
+	$(SDK)/bin/python $(PIP) tests/sdk/requirements.txt
+	touch $@
+
+$(S3)/.ready: localstack/requirements.txt
+	$(PYTHON) -m venv --clear $(S3)
+	$(S3)/bin/python $(PIP) localstack/requirements.txt
+	touch $@

@@ -1,0 +1,132 @@
+"""The fixtures: a shared engine, engines of one's own, workers, clients; logs of all on a failure.
+
+`LAZARUS_BIN` names the binary (default: what `cargo build` made), `LAZARUS_TEST_STORE` a store
+(default: one embedded directory per engine), `LAZARUS_TEST_OPTIONS` more options of `serve`, for
+example `--cache 0 --no-near-timers`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+# Before grpc is loaded: a proxy of the environment has no part between loopback and loopback.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
+
+from harness.client import Client  # noqa: E402
+from harness.engine import Engine, binary  # noqa: E402
+from harness.worker import WorkerProcess  # noqa: E402
+
+_numbers = itertools.count(1)
+
+
+def _new_engine(folder: Path, options: tuple[str, ...]) -> Engine:
+    shared = os.environ.get("LAZARUS_TEST_STORE")
+    if shared:
+        store = f"{shared.rstrip('/')}/{uuid.uuid4().hex[:8]}"
+    else:
+        store = f"embedded:{folder / 'store'}"
+    more = os.environ.get("LAZARUS_TEST_OPTIONS", "").split()
+    return Engine(folder, store, *options, *more)
+
+
+def pytest_report_header() -> str:
+    store = os.environ.get("LAZARUS_TEST_STORE", "embedded")
+    options = os.environ.get("LAZARUS_TEST_OPTIONS", "none")
+    return f"engine: {binary()}, store: {store}, more options: {options}"
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An engine as it comes, shared by the tests that do not disturb each other."""
+    engine = _new_engine(tmp_path_factory.mktemp("engine"), ())
+    try:
+        yield engine.start()
+    finally:
+        engine.stop()
+
+
+@pytest.fixture
+def own_engine(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., Engine]]:
+    """Starts engines of the test's own, with options of `serve`."""
+    engines: list[Engine] = []
+
+    def start(*options: str) -> Engine:
+        engine = _new_engine(tmp_path / f"engine-{len(engines)}", options)
+        engines.append(engine)
+        _logs(request).append(("engine", engine.log))
+        return engine.start()
+
+    yield start
+    for engine in engines:
+        engine.stop()
+
+
+@pytest.fixture
+def workers(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., WorkerProcess]]:
+    """Starts workers in processes of their own: `workers(engine, "basic")`."""
+    started: list[WorkerProcess] = []
+
+    def start(engine: Engine, flow: str, *options: str, wait: bool = True) -> WorkerProcess:
+        name = f"{flow}-{os.getpid()}-{next(_numbers)}"
+        worker = WorkerProcess(engine.address, flow, name, tmp_path, *options)
+        started.append(worker)
+        _logs(request).append((worker.name, worker.log))
+        return worker.wait_until_registered() if wait else worker
+
+    yield start
+    for worker in started:
+        if worker.is_up():
+            worker.kill9()
+
+
+@pytest.fixture
+def connect() -> Iterator[Callable[[Engine], Client]]:
+    """Raw clients of any engine."""
+    clients: list[Client] = []
+
+    def to(engine: Engine) -> Client:
+        clients.append(Client(engine.address))
+        return clients[-1]
+
+    yield to
+    for client in clients:
+        client.close()
+
+
+@pytest.fixture
+def client(engine: Engine, connect: Callable[[Engine], Client]) -> Client:
+    """A raw client of the shared engine."""
+    return connect(engine)
+
+
+def _logs(request: pytest.FixtureRequest) -> list[tuple[str, Path]]:
+    if not hasattr(request.node, "logs"):
+        request.node.logs = []
+    return request.node.logs
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failure shows the last words of everything that ran."""
+    outcome = yield
+    report = outcome.get_result()
+    if not report.failed:
+        return
+    logs = list(getattr(item, "logs", []))
+    shared = getattr(item, "funcargs", {}).get("engine")
+    if shared is not None:
+        logs.append(("the shared engine", shared.log))
+    for name, path in logs:
+        if path.exists():
+            tail = "\n".join(path.read_text(errors="replace").splitlines()[-80:])
+            report.sections.append((f"log of {name}", tail))

@@ -1,0 +1,43 @@
+"""Workers: the published SDK's `Worker`, unmodified, one per process, for it blocks its event loop."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from .processes import Child, environment, eventually
+
+SUITE = Path(__file__).resolve().parents[1]
+
+
+class WorkerProcess(Child):
+    """A process that serves the workflows of one module of `flows`."""
+
+    def __init__(
+        self, address: str, flow: str, worker_id: str, scratch: Path, *options: str
+    ) -> None:
+        self.worker_id = worker_id
+        argv = [sys.executable, "-m", "flows.serve", flow]
+        argv += ["--core", address, "--id", worker_id, *options]
+        env = environment(FLOW_SCRATCH=str(scratch))
+        super().__init__(f"worker {worker_id}", argv, scratch / f"{worker_id}.log", env, SUITE)
+
+    def wait_until_registered(self, seconds: float = 30.0) -> WorkerProcess:
+        """Waits until it said that the engine knows it and its blueprints."""
+        eventually(self.is_registered, f"{self.name} registers", seconds)
+        return self
+
+    def is_registered(self) -> bool:
+        self.require_up()
+        output = self.output()
+        announced = re.search(r"SUBMITS (\d+) BLUEPRINTS", output)
+        submitted = output.count("blueprint submitted successfully")
+        return self.registrations() > 0 and bool(announced) and submitted >= int(announced[1])
+
+    def require_up(self) -> None:
+        assert self.is_up(), f"{self.name} ended:\n{self.log_tail()}"
+
+    def registrations(self) -> int:
+        """How often the engine accepted it: once, and once more for every reconnect."""
+        return self.output().count("registered successfully")
