@@ -59,7 +59,7 @@ impl Engine {
     pub(super) fn take_care_of(&self, loaded: &Loaded) -> Vec<Offer> {
         let state = &loaded.state;
         let now = self.inner.env.now();
-        self.arm_near(state);
+        self.arm_near(state, now);
         let mut stored = vec![];
         for ready in self.ready_tasks(state, &loaded.blueprint, now) {
             if self.inner.board.is_held(state.run, &ready.offer.task) {
@@ -79,11 +79,11 @@ impl Engine {
         stored
     }
 
-    fn arm_near(&self, state: &State) {
+    fn arm_near(&self, state: &State, now: Timestamp) {
         if !self.inner.config.near_timers {
             return;
         }
-        match state.next_due() {
+        match state.next_due(now) {
             Some(due) => self.inner.near.arm(&state.handle(), due),
             None => self.inner.near.disarm(state.run),
         }

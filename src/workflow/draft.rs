@@ -16,7 +16,8 @@ pub struct Draft {
     events: Vec<Event>,
     now: Timestamp,
     random: u64,
-    /// The commit before: its time, and whether it left the run active. None: this is commit 0.
+    /// The time of the last commit that was no settlement, and whether the run is active since.
+    /// None: this is commit 0.
     before: Option<(Timestamp, bool)>,
 }
 
@@ -44,7 +45,7 @@ impl Draft {
 
     /// The commit after `state`. `now` is the decider's clock, `random` what its jitter is made of.
     pub fn next(state: State, now: Timestamp, random: u64) -> Self {
-        let before = Some((state.time, state.is_active()));
+        let before = Some((state.moved, state.is_active()));
         let facts = CommitFacts { seq: state.seq + 1, time: now.max(state.time) };
         Self { folder: Folder::new(Some(state), facts), events: vec![], now, random, before }
     }
@@ -97,7 +98,8 @@ impl Draft {
     }
 
     /// Finishes the commit: an active run gets a guard due `guard_ms` from now if this commit made
-    /// it active, or if the last commit is longer ago than that.
+    /// it active, or if the last commit is longer ago than that (a settlement does not count: it put
+    /// no guard, and the one that stands may have moved up to an hour away by then).
     pub fn seal(mut self, guard_ms: u64) -> Sealed {
         let state = self.folder.state_ref();
         let guard_first = state.is_active().then(|| self.guard(state, guard_ms)).flatten();
@@ -130,5 +132,103 @@ impl Draft {
             }
             (None | Some(_), _) => Some(Guard { epoch: self.seq(), due }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::{
+        Command,
+        given::{
+            GUARD_MS, LEASE_MS, after, approve, ask, cancel, extend, lease, run, scheduled, sleep,
+            started, succeed,
+        },
+    };
+
+    fn guard(epoch: Seq, due: u64) -> Option<Guard> {
+        Some(Guard { epoch, due: after(due) })
+    }
+
+    #[test]
+    fn a_start_puts_its_guard_first() {
+        let (run, events) = started(&[("a", &[])], None);
+        assert_eq!(run.guard_first, guard(0, GUARD_MS));
+        assert_eq!(run.state.guard, guard(0, GUARD_MS));
+        assert_eq!(events, [scheduled("a")]);
+    }
+
+    #[test]
+    fn a_chain_that_moves_on_pays_for_one_guard() {
+        let mut run = run(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]);
+        for (at, step) in [(30_000, "a"), (90_000, "b"), (150_000, "c")] {
+            run.at(at).given(lease(step, 1, "w1"));
+            assert_eq!(run.guard_first, None, "{step} is leased");
+            run.given(succeed(step, 1));
+            assert_eq!(run.guard_first, None, "{step} is over");
+        }
+        assert_eq!(run.state.guard, None, "closed");
+    }
+
+    #[test]
+    fn a_commit_more_than_a_guard_interval_after_the_last_moves_the_guard() {
+        let mut run = run(&[("a", &[]), ("b", &["a"])]);
+        run.at(GUARD_MS).given(lease("a", 1, "w1"));
+        assert_eq!(run.guard_first, None, "exactly one interval is not more");
+        run.at(2 * GUARD_MS + 1).given(succeed("a", 1));
+        assert_eq!(run.guard_first, guard(0, 3 * GUARD_MS + 1), "the same epoch");
+        assert_eq!(run.state.guard, guard(0, 3 * GUARD_MS + 1));
+    }
+
+    #[test]
+    fn a_settlement_is_no_commit_that_a_guard_counts_from() {
+        let mut run = run(&[("a", &[])]);
+        run.at(10 * GUARD_MS).settle();
+        assert_eq!(run.state.guard, guard(0, GUARD_MS), "a settlement names no guard");
+        run.at(10 * GUARD_MS + 1).given(lease("a", 1, "w1"));
+        assert_eq!(run.guard_first, guard(0, 11 * GUARD_MS + 1));
+    }
+
+    #[test]
+    fn each_time_a_parked_run_becomes_active_an_epoch_begins() {
+        let mut run = run(&[("a", &[]), ("b", &["a"]), ("c", &["b"])]);
+        run.leased(&["a"]).given(ask("a", 1, None));
+        assert_eq!((run.guard_first, run.state.guard), (None, None), "parked");
+        run.given(approve(None, "r1"));
+        assert_eq!(run.guard_first, guard(3, GUARD_MS), "by an answer, however soon");
+        run.leased(&["b"]).given(sleep("b", 1, 500));
+        assert_eq!((run.guard_first, run.state.guard), (None, None), "parked again");
+        run.at(500).given(Command::Wake);
+        assert_eq!(run.guard_first, guard(6, GUARD_MS + 500), "by a wake");
+    }
+
+    #[test]
+    fn a_run_that_parks_and_goes_on_in_one_commit_keeps_its_epoch() {
+        let mut run = run(&[("a", &[]), ("b", &["a"])]);
+        run.leased(&["a"]).batch(&[sleep("a", 1, 0), Command::Wake]);
+        assert_eq!((run.guard_first, run.state.guard), (None, guard(0, GUARD_MS)));
+    }
+
+    #[test]
+    fn a_heartbeat_moves_the_guard_too() {
+        let mut run = run(&[("a", &[])]);
+        run.leased(&["a"]).at(LEASE_MS - 1).given(extend("a", 1, "w1"));
+        assert_eq!(run.guard_first, guard(0, LEASE_MS - 1 + GUARD_MS));
+    }
+
+    #[test]
+    fn the_end_of_a_run_needs_no_guard_however_late() {
+        let mut run = run(&[("a", &[])]);
+        run.at(10 * GUARD_MS).given(cancel("r1"));
+        assert_eq!((run.guard_first, run.state.guard), (None, None));
+    }
+
+    #[test]
+    fn the_time_of_a_commit_never_goes_back_but_due_times_are_the_deciders() {
+        let mut run = run(&[("a", &[])]);
+        run.at(5_000).given(lease("a", 1, "w1"));
+        run.at(3_000).given(sleep("a", 1, 1_000));
+        assert_eq!(run.state.time, after(5_000));
+        assert_eq!(run.state.next_due(run.now()), Some(after(4_000)));
     }
 }

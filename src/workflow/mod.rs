@@ -14,6 +14,8 @@ mod decide;
 mod draft;
 mod event;
 mod fold;
+#[cfg(test)]
+mod given;
 mod id;
 mod inputs;
 mod outcome;

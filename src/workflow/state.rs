@@ -311,12 +311,15 @@ impl State {
     }
 
     /// The earliest time at which time alone changes the run; none: it waits for somebody.
-    pub fn next_due(&self) -> Option<Timestamp> {
+    ///
+    /// May lie before `now`, until a wake has decided what is due. A back-off that is over changes
+    /// nothing any more: it would hide every later due time for as long as the step waits.
+    pub fn next_due(&self, now: Timestamp) -> Option<Timestamp> {
         if self.is_closed() {
             return None;
         }
         let steps = self.open.values().filter_map(|step| match &step.phase {
-            Phase::Ready { not_before, .. } => *not_before,
+            Phase::Ready { not_before, .. } => not_before.filter(|&due| due > now),
             Phase::Leased { until, .. } | Phase::Sleeping { until, .. } => Some(*until),
             Phase::Approval { due, .. } => *due,
         });

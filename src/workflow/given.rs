@@ -1,0 +1,296 @@
+//! Runs for the tests of this folder: given these events, when this command, exactly these events.
+//!
+//! Each commit that a test makes is also folded anew from its events and read back from its
+//! snapshot; both must equal what the draft came to.
+
+use serde_json::json;
+
+use super::{
+    Answer, Blueprint, BlueprintRef, Command, CommitFacts, Draft, Event, ExecutionId, Failure,
+    Guard, LossReason, Namespace, Outcome, Payload, Policy, Rejection, RunId, Sealed, Start, State,
+    StepName, Task, Timestamp, blueprint::tests::blueprint, decide, fold, start,
+};
+
+/// When the runs of tests start, in milliseconds.
+const STARTED_MS: u64 = 1_764_000_000_000;
+/// The default lease.
+pub(crate) const LEASE_MS: u64 = 300_000;
+/// The guard interval.
+pub(crate) const GUARD_MS: u64 = 60_000;
+/// Makes the jitter of the second event of a commit zero.
+pub(crate) const NO_JITTER: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A run under test, and the clock that its commands are decided by.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) blueprint: Blueprint,
+    pub(crate) state: State,
+    /// The guard that the last commit put first.
+    pub(crate) guard_first: Option<Guard>,
+    pub(crate) random: u64,
+    now: Timestamp,
+}
+
+/// A run of `steps` that has just started.
+pub(crate) fn run(steps: &[(&str, &[&str])]) -> Run {
+    started(steps, None).0
+}
+
+/// As [`run`], with a time of its own.
+pub(crate) fn run_for(steps: &[(&str, &[&str])], timeout_ms: u64) -> Run {
+    started(steps, Some(timeout_ms)).0
+}
+
+/// A run that has just started, and the events of its start after the first.
+pub(crate) fn started(steps: &[(&str, &[&str])], timeout_ms: Option<u64>) -> (Run, Vec<Event>) {
+    begun(blueprint(steps), timeout_ms)
+}
+
+/// As [`started`], of a blueprint.
+pub(crate) fn begun(blueprint: Blueprint, timeout_ms: Option<u64>) -> (Run, Vec<Event>) {
+    let now = after(0);
+    let mut draft = Draft::begin(start_of(&blueprint, timeout_ms), now, NO_JITTER);
+    start(&mut draft, &blueprint);
+    let sealed = draft.seal(GUARD_MS);
+    let (state, guard_first) = (checked(None, &sealed), sealed.guard_first);
+    let run = Run { blueprint, state, guard_first, random: NO_JITTER, now };
+    (run, sealed.events.into_iter().skip(1).filter(|event| !is_guard(event)).collect())
+}
+
+fn start_of(blueprint: &Blueprint, timeout_ms: Option<u64>) -> Start {
+    Start {
+        namespace: Namespace::default(),
+        execution: ExecutionId::known("order-17").expect("a valid id"),
+        generation: 0,
+        run: RunId::from_random(17),
+        blueprint: BlueprintRef {
+            name: blueprint.name().to_owned(),
+            version: 1,
+            hash: blueprint.hash().to_owned(),
+        },
+        input: Payload::of(json!({"total": 5})),
+        request: "start-1".to_owned(),
+        timeout_ms,
+        deadline: timeout_ms.map(after),
+        correlation_id: String::new(),
+        tags: vec![],
+        with_inputs: [].into(),
+    }
+}
+
+/// The state that a commit led to, checked against its events and its snapshot.
+fn checked(before: Option<State>, sealed: &Sealed) -> State {
+    let Sealed { events, facts, state, .. } = sealed;
+    let CommitFacts { seq, time } = *facts;
+    assert_eq!(fold(before, CommitFacts { seq, time }, events), *state, "the fold differs");
+    let text = serde_json::to_string(state).expect("a state serializes");
+    assert_eq!(serde_json::from_str::<State>(&text).expect("json"), *state, "the snapshot differs");
+    state.clone()
+}
+
+fn is_guard(event: &Event) -> bool {
+    event.kind() == "guard_armed"
+}
+
+impl Run {
+    /// Sets the clock to `ms` after the start.
+    pub(crate) fn at(&mut self, ms: u64) -> &mut Self {
+        self.now = after(ms);
+        self
+    }
+
+    /// The clock.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Decides the commands in one draft and commits it: their answers, and the events but for the
+    /// guard's.
+    pub(crate) fn batch(
+        &mut self,
+        commands: &[Command],
+    ) -> (Vec<Result<Answer, Rejection>>, Vec<Event>) {
+        let policy = Policy::default();
+        let mut draft = Draft::next(self.state.clone(), self.now, self.random);
+        let answers = commands
+            .iter()
+            .map(|command| decide(&mut draft, &self.blueprint, command, &policy))
+            .collect();
+        if draft.is_empty() {
+            assert_eq!(draft.discard(), self.state, "nothing was decided, but the state changed");
+            return (answers, vec![]);
+        }
+        let sealed = draft.seal(GUARD_MS);
+        self.state = checked(Some(self.state.clone()), &sealed);
+        self.guard_first = sealed.guard_first;
+        let armed = sealed.events.iter().filter(|event| is_guard(event)).count();
+        assert_eq!(armed, usize::from(self.guard_first.is_some()), "a guard that no event names");
+        (answers, sealed.events.into_iter().filter(|event| !is_guard(event)).collect())
+    }
+
+    /// When `command` is applied, exactly these events follow.
+    pub(crate) fn when(&mut self, command: Command) -> Vec<Event> {
+        let (answers, events) = self.batch(&[command]);
+        assert!(
+            matches!(answers[..], [Ok(Answer::Applied | Answer::Leased { .. })]),
+            "{answers:?}"
+        );
+        events
+    }
+
+    /// As [`Run::when`], for what the test only builds upon.
+    pub(crate) fn given(&mut self, command: Command) -> &mut Self {
+        assert!(!self.when(command).is_empty(), "nothing was decided");
+        self
+    }
+
+    /// Asserts that `command` is answered as applied before, and no event follows.
+    pub(crate) fn unchanged(&mut self, command: Command) {
+        assert_eq!(self.batch(&[command]), (vec![Ok(Answer::Unchanged)], vec![]));
+    }
+
+    /// Why `command` is refused; asserts that no event follows.
+    pub(crate) fn refused(&mut self, command: Command) -> Rejection {
+        let (mut answers, events) = self.batch(&[command]);
+        assert_eq!(events, []);
+        answers.remove(0).expect_err("a refusal")
+    }
+
+    /// Commits nothing, as a waker does that settles a slot.
+    pub(crate) fn settle(&mut self) {
+        let sealed = Draft::next(self.state.clone(), self.now, 0).settle();
+        self.state = checked(Some(self.state.clone()), &sealed);
+    }
+
+    /// Hands the newest attempt of each of `steps` to `w1`.
+    pub(crate) fn leased(&mut self, steps: &[&str]) -> &mut Self {
+        for step in steps {
+            let attempt = self.state.open[*step].attempt;
+            self.given(lease(step, attempt, "w1"));
+        }
+        self
+    }
+}
+
+/// The time `ms` after the start.
+pub(crate) fn after(ms: u64) -> Timestamp {
+    Timestamp::from_millis(STARTED_MS).after_millis(ms)
+}
+
+pub(crate) fn task(step: &str, attempt: u32) -> Task {
+    Task { step: step.into(), iteration: 1, attempt }
+}
+
+/// A result that says which step and attempt it is of.
+pub(crate) fn output(step: &str, attempt: u32) -> Payload {
+    Payload::of(json!({"ok": format!("{step}/{attempt}")}))
+}
+
+pub(crate) fn failure(message: &str) -> Failure {
+    Failure { kind: "Boom".to_owned(), message: message.to_owned(), stacktrace: String::new() }
+}
+
+pub(crate) fn lease(step: &str, attempt: u32, worker: &str) -> Command {
+    Command::LeaseStep { task: task(step, attempt), worker: worker.to_owned(), partial: false }
+}
+
+pub(crate) fn extend(step: &str, attempt: u32, worker: &str) -> Command {
+    Command::ExtendLease { task: task(step, attempt), worker: worker.to_owned() }
+}
+
+/// `w1` submits `outcome`.
+pub(crate) fn submit(step: &str, attempt: u32, outcome: Outcome) -> Command {
+    Command::SubmitResult { task: task(step, attempt), worker: "w1".to_owned(), outcome }
+}
+
+pub(crate) fn succeed(step: &str, attempt: u32) -> Command {
+    submit(step, attempt, Outcome::Succeeded(output(step, attempt)))
+}
+
+pub(crate) fn fail(step: &str, attempt: u32) -> Command {
+    submit(step, attempt, Outcome::Failed(failure(&format!("{step}/{attempt}"))))
+}
+
+pub(crate) fn sleep(step: &str, attempt: u32, duration_ms: u64) -> Command {
+    submit(step, attempt, Outcome::Sleep { duration_ms, data: output(step, attempt) })
+}
+
+pub(crate) fn ask(step: &str, attempt: u32, timeout_ms: Option<u64>) -> Command {
+    let (approval_type, data) = ("manager".to_owned(), output(step, attempt));
+    submit(step, attempt, Outcome::Approval { approval_type, data, timeout_ms })
+}
+
+pub(crate) fn mismatch(step: &str, attempt: u32, with_inputs: bool) -> Command {
+    let failure = failure(&format!("{step}/{attempt} called wrongly"));
+    submit(step, attempt, Outcome::CallMismatch { with_inputs, failure })
+}
+
+pub(crate) fn not_found(step: &str, attempt: u32, worker: &str) -> Command {
+    let (task, worker) = (task(step, attempt), worker.to_owned());
+    Command::SubmitResult { task, worker, outcome: Outcome::NotFound }
+}
+
+pub(crate) fn approve(step: Option<&str>, request: &str) -> Command {
+    Command::Approve {
+        step: step.map(StepName::from),
+        by: "ana".to_owned(),
+        request: request.to_owned(),
+        response: Payload::of(json!({"limit": 7})),
+    }
+}
+
+pub(crate) fn reject(step: Option<&str>, request: &str, reason: &str) -> Command {
+    Command::Reject {
+        step: step.map(StepName::from),
+        by: "ana".to_owned(),
+        request: request.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+pub(crate) fn cancel(request: &str) -> Command {
+    Command::Cancel {
+        by: "ana".to_owned(),
+        request: request.to_owned(),
+        reason: "no stock".to_owned(),
+    }
+}
+
+/// The first attempt of a step may be handed out.
+pub(crate) fn scheduled(step: &str) -> Event {
+    again(step, 1, None)
+}
+
+/// An attempt of a step may be handed out, from `not_before` ms after the start.
+pub(crate) fn again(step: &str, attempt: u32, not_before: Option<u64>) -> Event {
+    let not_before = not_before.map(after);
+    Event::StepScheduled { step: step.into(), iteration: 1, attempt, not_before }
+}
+
+/// `worker` has the attempt until `until` ms after the start.
+pub(crate) fn begun_by(step: &str, attempt: u32, worker: &str, until: u64) -> Event {
+    Event::StepStarted {
+        step: step.into(),
+        iteration: 1,
+        attempt,
+        worker: worker.to_owned(),
+        lease_until: after(until),
+        partial: false,
+    }
+}
+
+pub(crate) fn completed(step: &str, attempt: u32) -> Event {
+    let result = output(step, attempt);
+    Event::StepCompleted { step: step.into(), iteration: 1, attempt, result }
+}
+
+pub(crate) fn lost(step: &str, attempt: u32, reason: LossReason) -> Event {
+    Event::AttemptLost { step: step.into(), attempt, reason }
+}
+
+/// The failure of `attempt` counted, and with it the execution's.
+pub(crate) fn failed(step: &str, attempt: u32, error: Failure) -> Vec<Event> {
+    let step = StepName::from(step);
+    let execution = Event::ExecutionFailed { step: step.clone(), error: error.clone() };
+    vec![Event::StepFailed { step, iteration: 1, attempt, error }, execution]
+}
