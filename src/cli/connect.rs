@@ -6,7 +6,13 @@
 use std::{sync::Arc, time::Duration};
 
 use clap::Args;
-use tonic::{Status, body::Body, codegen::StdError, service::{Routes, RoutesBuilder}, transport::Endpoint};
+use tonic::{
+    Status,
+    body::Body,
+    codegen::StdError,
+    service::{Routes, RoutesBuilder},
+    transport::Endpoint,
+};
 use tower::{ServiceExt, util::BoxCloneSyncService};
 
 use super::{

@@ -125,6 +125,9 @@ impl Engine {
             assigned.cancel();
             return Ok(None);
         }
+        // Whoever is handed the first task waits at the desk until memory has the run.
+        let desk = self.inner.slots.of(run);
+        let _turn = desk.turn.lock().await;
         let key = execution.key();
         let created =
             self.inner.log.create(&request.namespace, &key, generation, &encoded, DEADLINE).await;
