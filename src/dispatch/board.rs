@@ -253,6 +253,11 @@ impl Board {
         Err(granted)
     }
 
+    /// Whether, and how well, `poller` fits `ready`.
+    pub fn judge(&self, poller: &Poller, ready: &Ready, now: Timestamp) -> Option<Match> {
+        self.lock().fit(poller, ready, now, self.lease)
+    }
+
     /// Whether any poll waits.
     pub fn has_waiting(&self) -> bool {
         self.lock().waiting.iter().any(|(_, waiting)| !waiting.grant.is_closed())
@@ -261,10 +266,15 @@ impl Board {
     /// Puts a task up for whoever polls, and tells the polls that wait and fit.
     pub fn offer(&self, ready: Ready, now: Timestamp) {
         let mut inner = self.lock();
-        let run = ready.offer.handle.run;
-        inner
-            .ready
-            .retain(|other| other.offer.handle.run != run || other.offer.task != ready.offer.task);
+        let is_same = |other: &Ready| {
+            other.offer.handle.run == ready.offer.handle.run && other.offer.task == ready.offer.task
+        };
+        let known = inner.ready.iter().position(is_same).and_then(|at| inner.ready.remove(at));
+        // A bare offer says less than what was found out about its task before.
+        let ready = match known {
+            Some(known) if ready.blueprint.is_none() => known,
+            Some(_) | None => ready,
+        };
         inner.ready.push_back(ready);
         let ready = inner.ready.back().cloned();
         let lease = self.lease;

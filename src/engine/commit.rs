@@ -13,6 +13,7 @@ use super::{
     Engine, Error, Standing, StoredBlueprint,
     assign::{Assigned, ready_offers},
     cache::{Loaded, Pending},
+    effects::Which,
 };
 use crate::{
     log::{self, Append, Encoded, NewCommit, Snapshots, Sum},
@@ -105,8 +106,7 @@ impl Engine {
     ) -> Result<(Answers, Handle), Error> {
         let mut hint = handle.clone();
         // A wake entry's handle is old by nature: what is due follows from the newest commit only.
-        let is_wake = batch.iter().any(|pending| pending.command == Command::Wake);
-        let mut anew = is_wake && !self.inner.memory.has(handle.run);
+        let mut anew = is_woken(batch) && !self.inner.memory.has(handle.run);
         for race in 0..RACES_MAX {
             let (loaded, from_cache) = self.rehydrate(&hint, anew).await?;
             match self.try_commit(loaded, from_cache, batch).await? {
@@ -202,7 +202,8 @@ impl Engine {
             Ok(Written::Committed(written)) => {
                 let handle = sealed.state.handle();
                 let loaded = Loaded::after(sealed.state, blueprint, &written, now);
-                self.release(&before, &loaded, &sealed.events, assigned);
+                let which = if is_woken(batch) { Which::All } else { Which::New };
+                self.release(&before, &loaded, &sealed.events, assigned, which);
                 self.inner.memory.put(loaded);
                 Ok(Tried::Answered(answers, handle))
             }
@@ -279,10 +280,12 @@ impl Engine {
         commit.encode(self.inner.env.random())
     }
 
-    /// Nothing was decided: what is due soon and what is ready is still made known.
+    /// Nothing was decided. A waker still makes known what is due soon and what is ready: whoever
+    /// should have done so may have died before it could.
     fn after_nothing(&self, loaded: &Loaded, batch: &[Pending]) {
-        if batch.iter().any(|pending| pending.command == Command::Wake) {
-            self.take_care_of(loaded);
+        if is_woken(batch) {
+            let stored = self.take_care_of(loaded, Which::All);
+            self.offer_in_store(stored);
         }
     }
 
@@ -293,12 +296,17 @@ impl Engine {
         loaded: &Loaded,
         events: &[Event],
         assigned: Assigned,
+        which: Which,
     ) {
         self.remember_payloads(&loaded.state, events);
         self.learn_calls(loaded, events);
         assigned.hand_out(self, &loaded.state);
-        self.after_commit(before, loaded);
+        self.after_commit(before, loaded, which);
     }
+}
+
+fn is_woken(batch: &[Pending]) -> bool {
+    batch.iter().any(|pending| pending.command == Command::Wake)
 }
 
 /// What became of trying to commit a batch.

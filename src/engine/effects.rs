@@ -24,9 +24,18 @@ struct Errands {
     retract: Vec<Offer>,
 }
 
+/// Which ready tasks are made known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Which {
+    /// Those that the last commit made ready: the others are known.
+    New,
+    /// All of them.
+    All,
+}
+
 impl Engine {
     /// Releases the effects of the commit that led from `before` to `loaded`.
-    pub(super) fn after_commit(&self, before: &Before, loaded: &Loaded) {
+    pub(super) fn after_commit(&self, before: &Before, loaded: &Loaded, which: Which) {
         let state = &loaded.state;
         let attention = state.attention();
         let is_new = |entry: &&Attention| !before.attention.contains(entry);
@@ -35,7 +44,7 @@ impl Engine {
         let delete = before.attention.difference(&attention);
         let standing = Standing::of(state);
         let has_changed = before.standing != Some(standing);
-        let offer = self.take_care_of(loaded);
+        let offer = self.take_care_of(loaded, which);
         let errands = Errands {
             handle: state.handle(),
             put: put.copied().collect(),
@@ -56,13 +65,16 @@ impl Engine {
 
     /// Makes known what the run needs next: its next due time to the timers of this process, its
     /// ready tasks to the polls that wait here. Gives the offers that belong into the store.
-    pub(super) fn take_care_of(&self, loaded: &Loaded) -> Vec<Offer> {
+    #[must_use]
+    pub(super) fn take_care_of(&self, loaded: &Loaded, which: Which) -> Vec<Offer> {
         let state = &loaded.state;
         let now = self.inner.env.now();
         self.arm_near(state, now);
         let mut stored = vec![];
         for ready in self.ready_tasks(state, &loaded.blueprint, now) {
-            if self.inner.board.is_held(state.run, &ready.offer.task) {
+            let is_old = ready.offer.handle.seq < state.seq;
+            let is_known = which == Which::New && is_old;
+            if is_known || self.inner.board.is_held(state.run, &ready.offer.task) {
                 continue;
             }
             stored.extend(self.put_up(ready, now));

@@ -116,6 +116,13 @@ impl Engine {
         ready: Ready,
         fit: Match,
     ) -> Result<Option<TaskForWorker>, Error> {
+        let (ready, fit) = match ready.blueprint {
+            Some(_) => (ready, fit),
+            None => match self.judge(poller, ready).await? {
+                Some(judged) => judged,
+                None => return Ok(None),
+            },
+        };
         let engine = self.clone();
         let (namespace, worker) = (poller.namespace.clone(), poller.worker.clone());
         // The commit is finished, and the task noted as held, even if this poll is cut off.
@@ -126,6 +133,37 @@ impl Engine {
             Some(task) => Ok(Some(task)),
             None => {
                 self.let_go(&poller.namespace, &poller.worker, &token);
+                Ok(None)
+            }
+        }
+    }
+
+    /// How well the poller fits a task of which only the offer was known: two workflows may both have
+    /// a step of that name. None: not at all; the task is put back for others, or is over.
+    async fn judge(&self, poller: &Poller, ready: Ready) -> Result<Option<(Ready, Match)>, Error> {
+        let Offer { handle, task } = ready.offer.clone();
+        let found = self.look_at(&handle, |loaded| {
+            let open = loaded.state.open.get(&task.step);
+            let without = open.map(|open| open.without.clone()).unwrap_or_default();
+            (loaded.blueprint.blueprint.clone(), without)
+        });
+        let (blueprint, without) = match found.await {
+            Ok(found) => found,
+            Err(error) if error.is_final() => {
+                self.inner.offers.delete(&ready.offer).await;
+                return Ok(None);
+            }
+            Err(error) => {
+                self.inner.board.offer(ready, self.inner.env.now());
+                return Err(error);
+            }
+        };
+        let ready = Ready { blueprint: Some(blueprint), without, ..ready };
+        let now = self.inner.env.now();
+        match self.inner.board.judge(poller, &ready, now) {
+            Some(fit) => Ok(Some((ready, fit))),
+            None => {
+                self.inner.board.offer(ready, now);
                 Ok(None)
             }
         }

@@ -12,7 +12,7 @@ use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures::FutureExt;
 
-use super::{Engine, Error, Record, cache::Loaded, commit::DEADLINE};
+use super::{Engine, Error, Record, cache::Loaded, commit::DEADLINE, effects::Which};
 use crate::{
     dispatch::Held,
     log::{self, Append},
@@ -127,7 +127,7 @@ impl Engine {
         for (worker, token) in loaded.leased() {
             self.inner.board.hold(&loaded.state.namespace, &worker, Held::delivered(token));
         }
-        let stored = self.take_care_of(&loaded);
+        let stored = self.take_care_of(&loaded, Which::All);
         self.offer_in_store(stored);
         Ok(())
     }

@@ -9,6 +9,7 @@ use super::{
     Engine, Error, StartRequest, Started, StoredBlueprint,
     cache::Loaded,
     commit::{Before, DEADLINE, attention_of},
+    effects::Which,
 };
 use crate::{
     log::{self, Append, Commit, Snapshots},
@@ -134,7 +135,8 @@ impl Engine {
         match created {
             Ok(Append::Committed) => {
                 let loaded = Loaded::after(sealed.state, blueprint, &encoded, now);
-                self.release(&Before::start(handle), &loaded, &sealed.events, assigned);
+                let before = Before::start(handle);
+                self.release(&before, &loaded, &sealed.events, assigned, Which::New);
                 self.inner.memory.put(loaded);
                 let started = sealed.facts.time;
                 Ok(Some(Started { execution, generation, run, started, was_running: false }))
