@@ -53,3 +53,23 @@ impl Env for SystemEnv {
         u128::from_le_bytes(bytes)
     }
 }
+
+/// An environment in which nobody waits: a sleep is over as soon as it is asked for.
+#[cfg(test)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hurried;
+
+#[cfg(test)]
+impl Env for Hurried {
+    fn now(&self) -> Timestamp {
+        SystemEnv.now()
+    }
+
+    fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn random(&self) -> u128 {
+        SystemEnv.random()
+    }
+}

@@ -35,8 +35,7 @@ pub struct Args {
 enum Command {
     /// Submit a definition; the same content again makes no new version
     Put {
-        /// A JSON file: {"name": .., "steps": [{"name": .., "depends_on": [..], "lease_ms": ..}]};
-        /// - for standard input
+        /// A JSON file as `get --json` prints it (name, steps); - for standard input
         file: String,
     },
     /// Show a definition

@@ -43,7 +43,7 @@ const CONNECT_MAX: Duration = Duration::from_secs(5);
 const TRIES_MAX: u32 = 5;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// How long what a command began on a store may take to finish.
-const DRAIN_MAX: Duration = Duration::from_secs(60);
+const DRAIN_MAX: Duration = Duration::from_mins(1);
 
 /// Whom to ask.
 #[derive(Clone, Debug, Args)]
@@ -58,8 +58,7 @@ pub struct Target {
     )]
     pub server: String,
 
-    /// Work on this store itself, with no server: s3://BUCKET/PREFIX, gs://.., az://.., file:///DIR,
-    /// embedded:DIR
+    /// Work on this store itself, with no server: `s3://BUCKET/PREFIX`, `file:///DIR`, ...
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
 
@@ -199,16 +198,19 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
-    use crate::{cli::exit::Exit, env::SystemEnv};
+    use crate::{
+        cli::exit::Exit,
+        env::{Hurried, SystemEnv},
+    };
 
     fn target(server: &str) -> Target {
         Target { server: server.to_owned(), store: None, namespace: "default".to_owned() }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_request_that_nobody_answers_is_sent_five_times() {
         let session =
-            Session::open(&target("http://127.0.0.1:1"), SystemEnv::shared()).await.unwrap();
+            Session::open(&target("http://127.0.0.1:1"), Arc::new(Hurried)).await.unwrap();
         let tries = AtomicU32::new(0);
         let outcome: Result<(), Failure> = session
             .call(async || {
@@ -220,10 +222,10 @@ mod tests {
         assert_eq!(tries.into_inner(), TRIES_MAX);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_refused_request_is_sent_once() {
         let session =
-            Session::open(&target("http://127.0.0.1:1"), SystemEnv::shared()).await.unwrap();
+            Session::open(&target("http://127.0.0.1:1"), Arc::new(Hurried)).await.unwrap();
         let tries = AtomicU32::new(0);
         let outcome: Result<(), Failure> = session
             .call(async || {

@@ -60,7 +60,7 @@ async fn listeners(args: &Args) -> Result<Listeners, Failure> {
             Ok(listener) => grpc.push(listener),
             Err(failure) if grpc.is_empty() => return Err(failure),
             Err(failure) => {
-                go_on_without(&failure, "clients that call it will not find this engine")
+                go_on_without(&failure, "clients that call it will not find this engine");
             }
         }
     }

@@ -137,15 +137,13 @@ fn first_line(status: &Status) -> String {
 /// Failing to print: a reader that went away (`lazarus history ID | head`) is no failure of ours.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => {
-                Self { exit: Exit::Ok, what: String::new(), advice: String::new() }
-            }
-            _ => Self::unavailable(
-                format_args!("the output can not be written: {error}"),
-                "check where it goes to, and the free space there",
-            ),
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self { exit: Exit::Ok, what: String::new(), advice: String::new() };
         }
+        Self::unavailable(
+            format_args!("the output can not be written: {error}"),
+            "check where it goes to, and the free space there",
+        )
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// How often the clocks are compared again (design section 4).
-const CLOCK_CHECK: Duration = Duration::from_secs(3600);
+const CLOCK_CHECK: Duration = Duration::from_hours(1);
 
 /// Opens the store at `url` and checks its layout; `shards`: for a store that is new.
 pub(super) async fn open_store(

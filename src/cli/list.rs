@@ -73,7 +73,9 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let mut table = Table::new(&["ID", "WORKFLOW", "STATUS", "STEPS", "STARTED", "ERROR"]);
-    page.executions.iter().for_each(|execution| table.row(row(execution)));
+    for execution in &page.executions {
+        table.row(row(execution));
+    }
     table.print()?;
     if page.has_more {
         let shown = page.executions.len();

@@ -22,7 +22,7 @@ use crate::{config::Tunables, env::Env, frontdoor::Listeners};
   lazarus serve --store s3://my-bucket/prod --cache 0 --no-near-timers --no-reservations
                                                        (the shape of a function)")]
 pub struct Args {
-    /// The store: s3://BUCKET/PREFIX, gs://.., az://.., file:///DIR, embedded:DIR, memory:
+    /// The store: `s3://BUCKET/PREFIX`, `gs://..`, `az://..`, `file:///DIR`, `embedded:DIR`
     #[arg(long, env = "LAZARUS_STORE", value_name = "URL")]
     store: String,
     /// Where to serve gRPC; may be given several times. There is no authentication: keep it private

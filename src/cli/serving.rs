@@ -25,18 +25,20 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// Listens on `address`; `flag` is what the user would change.
 pub(super) async fn listen(address: &str, flag: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => Failure::unavailable(
-            format_args!("{address} is taken by another process"),
-            format_args!(
-                "stop that one (another lazarus? `ss -ltnp` and `lsof -i` name it), or choose \
-                 another address with {flag}"
-            ),
-        ),
-        _ => Failure::usage(
+    TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
+            return Failure::unavailable(
+                format_args!("{address} is taken by another process"),
+                format_args!(
+                    "stop that one (another lazarus? `ss -ltnp` and `lsof -i` name it), or choose \
+                     another address with {flag}"
+                ),
+            );
+        }
+        Failure::usage(
             format_args!("{flag} {address}: {error}"),
             "give an address of this machine as HOST:PORT; ports under 1024 need privileges",
-        ),
+        )
     })
 }
 

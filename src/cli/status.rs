@@ -58,13 +58,13 @@ pub(super) async fn wait(session: &Session, id: &str, json: bool) -> Result<(), 
 }
 
 fn ended(id: &str, status: Status) -> Result<(), Failure> {
-    match status {
-        Status::Completed => Ok(()),
-        _ => Err(Failure::refused(
-            format_args!("{id} is {}", word(status)),
-            format_args!("see why with `lazarus history {id}`"),
-        )),
+    if status == Status::Completed {
+        return Ok(());
     }
+    Err(Failure::refused(
+        format_args!("{id} is {}", word(status)),
+        format_args!("see why with `lazarus history {id}`"),
+    ))
 }
 
 async fn describe(session: &Session, id: &str) -> Result<DescribeResponse, Failure> {
@@ -93,7 +93,9 @@ fn show(described: DescribeResponse, json: bool) -> Result<(), Failure> {
         output::line(format_args!("{} {note}", painted(CARE, "note:")))?;
     }
     let mut table = Table::new(&["STEP", "PHASE", "ATTEMPT", "WORKER", "DUE", "VALUE"]);
-    steps.into_iter().for_each(|step| table.row(step_row(step)));
+    for step in steps {
+        table.row(step_row(step));
+    }
     table.print()
 }
 

@@ -20,7 +20,7 @@ use crate::{
   lazarus wake --store s3://my-bucket/prod
   * * * * *  lazarus wake --store s3://my-bucket/prod --for 55s      (crontab)")]
 pub struct Args {
-    /// The store: s3://BUCKET/PREFIX, gs://.., az://.., file:///DIR, embedded:DIR
+    /// The store: `s3://BUCKET/PREFIX`, `gs://..`, `az://..`, `file:///DIR`
     #[arg(long, env = "LAZARUS_STORE", value_name = "URL")]
     store: String,
     /// Go on looking for this long [default: until nothing more is due]
@@ -33,7 +33,7 @@ pub struct Args {
 /// The pause between two looks, as in a server.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long what a tick began may take to finish.
-const DRAIN_MAX: Duration = Duration::from_secs(60);
+const DRAIN_MAX: Duration = Duration::from_mins(1);
 
 /// Ticks until the time is over and nothing that is due is left.
 ///
