@@ -11,7 +11,7 @@ use crate::proto::lazarus::{ApproveRequest, CancelRequest, RejectRequest};
 
 /// Who decides, as the history names them.
 #[derive(Debug, Arguments)]
-pub struct By {
+pub(super) struct By {
     /// Who decides, for the history [default: cli]
     #[arg(
         long,
@@ -29,7 +29,7 @@ pub struct By {
 #[command(after_help = "Examples:
   lazarus approve order-7
   lazarus approve order-7 --step check --data '{\"limit\": 500}'")]
-pub struct Approve {
+pub(super) struct Approve {
     /// The execution's id
     id: String,
     /// The step; needed only where several wait
@@ -48,7 +48,7 @@ pub struct Approve {
 #[derive(Debug, Arguments)]
 #[command(after_help = "Example:
   lazarus reject order-7 --reason 'over the limit'")]
-pub struct Reject {
+pub(super) struct Reject {
     /// The execution's id
     id: String,
     /// The step; needed only where several wait
@@ -69,7 +69,7 @@ pub struct Reject {
 #[derive(Debug, Arguments)]
 #[command(after_help = "Example:
   lazarus cancel order-7 --reason 'ordered twice'")]
-pub struct Cancel {
+pub(super) struct Cancel {
     /// The execution's id
     id: String,
     /// Why

@@ -24,7 +24,7 @@ use crate::{
   echo '{\"name\": \"orders\", \"steps\": [{\"name\": \"charge\"}, {\"name\": \"ship\", \"depends_on\": [\"charge\"]}]}' \\
     | lazarus blueprint put -
   lazarus blueprint get orders --json > orders.json")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]

@@ -48,7 +48,7 @@ const DRAIN_MAX: Duration = Duration::from_mins(1);
 /// Whom to ask.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Whom to ask")]
-pub struct Target {
+pub(super) struct Target {
     /// The server to ask
     #[arg(
         long,

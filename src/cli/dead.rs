@@ -20,7 +20,7 @@ use crate::proto::lazarus::{ListDeadRequest, RetryDeadRequest};
 #[command(after_help = "Examples:
   lazarus dead list
   lazarus dead retry HANDLE")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]

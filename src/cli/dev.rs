@@ -23,7 +23,7 @@ const DEFAULT_SERVER: &str = "127.0.0.1:50051";
 #[command(after_help = "Examples:
   lazarus dev
   lazarus dev --dir /tmp/try --grpc 127.0.0.1:6000 --http 127.0.0.1:6001")]
-pub struct Args {
+pub(super) struct Args {
     /// Where the store is kept; one process owns it at a time
     #[arg(long, env = "LAZARUS_DIR", default_value = ".lazarus")]
     dir: PathBuf,

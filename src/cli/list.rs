@@ -20,7 +20,7 @@ use crate::proto::lazarus::{Execution, ListRequest, Status};
   lazarus list
   lazarus list --workflow orders --status failed --limit 200
   lazarus list --json | jq -r .execution_id")]
-pub struct Args {
+pub(super) struct Args {
     /// Only executions of this workflow
     #[arg(long, value_name = "NAME")]
     workflow: Option<String>,
@@ -42,8 +42,7 @@ pub struct Args {
 
 /// The ways to stand that a list can be asked for.
 #[derive(Clone, Copy, Debug, ValueEnum)]
-#[expect(missing_docs, reason = "the words are those of the wire")]
-pub enum Standing {
+pub(super) enum Standing {
     Running,
     Sleeping,
     WaitingForApproval,

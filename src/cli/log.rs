@@ -19,7 +19,7 @@ use crate::{
   lazarus log cat order-7 | jq '.events[].k'
   lazarus log cat 0123456789abcdef0123456789abcdef --keys
   lazarus log cat order-7 --store s3://my-bucket/prod")]
-pub struct Args {
+pub(super) struct Args {
     #[command(subcommand)]
     command: Command,
     #[command(flatten)]

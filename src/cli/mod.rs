@@ -91,7 +91,17 @@ pub async fn run(cli: Cli, env: Arc<dyn Env>) -> Exit {
 fn start_log(cli: &Cli) -> Result<(), Failure> {
     let default = match cli.command {
         Command::Serve(_) | Command::Wake(_) => "info",
-        _ => "warn",
+        Command::Dev(_)
+        | Command::Start(_)
+        | Command::Status(_)
+        | Command::History(_)
+        | Command::List(_)
+        | Command::Approve(_)
+        | Command::Reject(_)
+        | Command::Cancel(_)
+        | Command::Blueprint(_)
+        | Command::Log(_)
+        | Command::Dead(_) => "warn",
     };
     telemetry::start_log(&cli.log, default).map_err(|error| {
         Failure::usage(

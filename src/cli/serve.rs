@@ -21,7 +21,7 @@ use crate::{config::Tunables, env::Env, frontdoor::Listeners};
   lazarus serve --store file:///srv/lazarus --lease 10m
   lazarus serve --store s3://my-bucket/prod --cache 0 --no-near-timers --no-reservations
                                                        (the shape of a function)")]
-pub struct Args {
+pub(super) struct Args {
     /// The store: `s3://BUCKET/PREFIX`, `gs://..`, `az://..`, `file:///DIR`, `embedded:DIR`
     #[arg(long, env = "LAZARUS_STORE", value_name = "URL")]
     store: String,
@@ -62,7 +62,7 @@ fn announce(listeners: &Listeners) -> Result<(), Failure> {
     for listener in &listeners.grpc {
         output::line(format_args!("listening grpc {}", address(listener)))?;
     }
-    for listener in &listeners.http {
+    if let Some(listener) = &listeners.http {
         output::line(format_args!("listening http {}", address(listener)))?;
     }
     Ok(())

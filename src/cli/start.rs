@@ -25,7 +25,7 @@ use crate::{
   lazarus start orders --input '{\"order\": 7}'
   lazarus start orders --input @order.json --id order-7 --wait
   lazarus start orders --store s3://my-bucket/prod     (no server needed)")]
-pub struct Args {
+pub(super) struct Args {
     /// The workflow's name
     name: String,
     /// The workflow's inputs: a JSON object, @FILE, or - for standard input

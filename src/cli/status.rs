@@ -22,7 +22,7 @@ use crate::proto::lazarus::{
 #[command(after_help = "Examples:
   lazarus status order-7
   lazarus status order-7 --json | jq .steps")]
-pub struct Args {
+pub(super) struct Args {
     /// The execution's id
     id: String,
     /// Print JSON

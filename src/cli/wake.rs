@@ -19,7 +19,7 @@ use crate::{
 #[command(after_help = "Examples:
   lazarus wake --store s3://my-bucket/prod
   * * * * *  lazarus wake --store s3://my-bucket/prod --for 55s      (crontab)")]
-pub struct Args {
+pub(super) struct Args {
     /// The store: `s3://BUCKET/PREFIX`, `gs://..`, `az://..`, `file:///DIR`
     #[arg(long, env = "LAZARUS_STORE", value_name = "URL")]
     store: String,

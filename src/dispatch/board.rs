@@ -122,7 +122,7 @@ struct LastPoll {
 }
 
 /// How long a worker that stopped polling is remembered.
-const FORGET_AFTER: Duration = Duration::from_secs(3600);
+const FORGET_AFTER: Duration = Duration::from_hours(1);
 
 /// The board of one instance.
 #[derive(Debug)]
@@ -226,8 +226,11 @@ impl Board {
         held.map(|held| held.iter().map(|held| held.token.clone()).collect()).unwrap_or_default()
     }
 
-    /// The first ready task that `poller` may have; without one, the poll waits until it is granted
-    /// something or the receiver is dropped.
+    /// The first ready task that `poller` may have.
+    ///
+    /// # Errors
+    ///
+    /// There is none: the poll waits until it is granted something or the receiver is dropped.
     pub fn take_ready_or_wait(
         &self,
         poller: &Poller,
@@ -432,14 +435,14 @@ impl Inner {
     }
 
     fn wake_numbers(&mut self, numbers: &[u64]) {
-        self.send(Grant::Look, |number, _| numbers.contains(&number));
+        self.send(&Grant::Look, |number, _| numbers.contains(&number));
     }
 
     fn dismiss(&mut self, fits: impl Fn(&Waiting) -> bool) {
-        self.send(Grant::Leave, |_, waiting| fits(waiting));
+        self.send(&Grant::Leave, |_, waiting| fits(waiting));
     }
 
-    fn send(&mut self, grant: Grant, fits: impl Fn(u64, &Waiting) -> bool) {
+    fn send(&mut self, grant: &Grant, fits: impl Fn(u64, &Waiting) -> bool) {
         for (number, waiting) in std::mem::take(&mut self.waiting) {
             if fits(number, &waiting) {
                 drop(waiting.grant.send(grant.clone()));

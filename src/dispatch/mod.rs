@@ -19,4 +19,4 @@ use std::time::Duration;
 /// How long a task that is reserved for a worker's next poll waits for it.
 pub const RESERVATION: Duration = Duration::from_secs(1);
 /// How long a worker that missed a reservation gets no other.
-pub const RESERVATION_PENALTY: Duration = Duration::from_secs(60);
+pub const RESERVATION_PENALTY: Duration = Duration::from_mins(1);

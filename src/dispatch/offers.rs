@@ -135,11 +135,12 @@ impl Offers {
             .try_collect()
             .await
             .map_err(|source| log::Error::of_store("list", prefix.as_ref(), source))?;
-        let offer = |object: object_store::ObjectMeta| match Key::parse(&object.location) {
-            Some(Key::Queue { step, handle, task: (iteration, attempt), .. }) => {
+        let offer = |object: object_store::ObjectMeta| {
+            if let Some(Key::Queue { step, handle, task: (iteration, attempt), .. }) =
+                Key::parse(&object.location)
+            {
                 Some(Offer { handle, task: Task { step, iteration, attempt } })
-            }
-            Some(_) | None => {
+            } else {
                 tracing::warn!(key = %object.location, "a key under queue/ can not be read; left alone");
                 None
             }

@@ -44,8 +44,8 @@ pub struct Started {
     pub generation: Generation,
     /// The run.
     pub run: RunId,
-    /// When it started.
-    pub started: Timestamp,
+    /// When it began.
+    pub began: Timestamp,
     /// Whether another request had started it: the id was in use by an open execution.
     pub was_running: bool,
 }
@@ -153,10 +153,11 @@ pub enum Error {
 impl Error {
     /// The error itself, out of what is shared.
     pub fn whole(&self) -> &Self {
-        match self {
-            Self::Shared(error) => error.whole(),
-            error => error,
+        let mut error = self;
+        while let Self::Shared(shared) = error {
+            error = shared;
         }
+        error
     }
 
     /// Whether asking the same again gets the same answer.

@@ -172,13 +172,13 @@ impl Engine {
 
     fn shelve(&self, namespace: &Namespace, stored: Arc<StoredBlueprint>, is_newest: bool) {
         let name = (namespace.clone(), stored.blueprint.name().to_owned());
-        let mut shelf = self.inner.shelf.lock();
-        make_room(&mut shelf.versions);
-        shelf.versions.insert((name.clone(), stored.version), stored.clone());
-        let is_newer = shelf.newest.get(&name).is_none_or(|known| known.version < stored.version);
+        let mut known = self.inner.shelf.lock();
+        make_room(&mut known.versions);
+        known.versions.insert((name.clone(), stored.version), stored.clone());
+        let is_newer = known.newest.get(&name).is_none_or(|newest| newest.version < stored.version);
         if is_newest && is_newer {
-            make_room(&mut shelf.newest);
-            shelf.newest.insert(name, stored);
+            make_room(&mut known.newest);
+            known.newest.insert(name, stored);
         }
     }
 
@@ -188,10 +188,10 @@ impl Engine {
         if !events.iter().any(corrected) {
             return;
         }
-        let mut shelf = self.inner.shelf.lock();
-        make_room(&mut shelf.calls);
+        let mut known = self.inner.shelf.lock();
+        make_room(&mut known.calls);
         let hash = loaded.blueprint.blueprint.hash().to_owned();
-        shelf.calls.insert(hash, loaded.state.with_inputs.clone());
+        known.calls.insert(hash, loaded.state.with_inputs.clone());
     }
 
     /// What earlier runs of the blueprint with this content hash taught about its calls.

@@ -142,11 +142,14 @@ impl Weighter<(RunId, At), (Json, u64)> for Bytes {
     }
 }
 
+/// Payloads and their length as JSON, by run and event.
+type Payloads = Cache<(RunId, At), (Json, u64), Bytes>;
+
 /// The memory of an instance.
 #[derive(Debug)]
 pub(super) struct Memory {
     states: Option<Cache<RunId, Loaded, Bytes>>,
-    payloads: Option<Cache<(RunId, At), (Json, u64), Bytes>>,
+    payloads: Option<Payloads>,
 }
 
 impl Memory {

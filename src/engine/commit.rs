@@ -26,10 +26,10 @@ use crate::{
 /// How long a request may try to get its commit in.
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a result may: its sender does not send it again, so giving up runs the step again.
-pub(super) const DEADLINE_OF_RESULTS: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE_OF_RESULTS: Duration = Duration::from_mins(1);
 /// A state that was read longer ago than this may belong to a run that is deleted by now: what is
 /// committed on it counts only after `id/` was seen to name the run still.
-const FRESH: Duration = Duration::from_secs(600);
+const FRESH: Duration = Duration::from_mins(10);
 /// How many commands share one commit, at most.
 const BATCH_MAX: usize = 256;
 /// How often a batch is decided anew after other instances won the race.

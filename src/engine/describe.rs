@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A worker that did not poll for this long is taken to be gone.
-const WORKER_GONE: Duration = Duration::from_secs(120);
+const WORKER_GONE: Duration = Duration::from_mins(2);
 
 impl Engine {
     /// Where an execution stands, checked against its log. Costs 1 LIST and 3 GET (start commit,

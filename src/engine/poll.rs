@@ -129,13 +129,11 @@ impl Engine {
         let claimed =
             self.finish(async move { engine.claim_whole(&namespace, &worker, ready, fit).await });
         let Some(token) = claimed.await? else { return Ok(None) };
-        match self.task_of(&poller.worker, &token).await? {
-            Some(task) => Ok(Some(task)),
-            None => {
-                self.let_go(&poller.namespace, &poller.worker, &token);
-                Ok(None)
-            }
+        let task = self.task_of(&poller.worker, &token).await?;
+        if task.is_none() {
+            self.let_go(&poller.namespace, &poller.worker, &token);
         }
+        Ok(task)
     }
 
     /// How well the poller fits a task of which only the offer was known: two workflows may both have
@@ -160,13 +158,11 @@ impl Engine {
         };
         let ready = Ready { blueprint: Some(blueprint), without, ..ready };
         let now = self.inner.env.now();
-        match self.inner.board.judge(poller, &ready, now) {
-            Some(fit) => Ok(Some((ready, fit))),
-            None => {
-                self.inner.board.offer(ready, now);
-                Ok(None)
-            }
-        }
+        let Some(fit) = self.inner.board.judge(poller, &ready, now) else {
+            self.inner.board.offer(ready, now);
+            return Ok(None);
+        };
+        Ok(Some((ready, fit)))
     }
 
     async fn claim_whole(

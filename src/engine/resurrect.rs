@@ -22,7 +22,7 @@ use crate::{
 
 /// How old an entry must be, by the store's clock, before a commit that it announces and that is
 /// not there counts as given up: three times what any writer may take.
-const UNDECIDED_FOR: Duration = Duration::from_secs(30 * 60);
+const UNDECIDED_FOR: Duration = Duration::from_mins(30);
 
 impl Resurrect for Engine {
     async fn wake(&self, entry: &Entry) -> Woke {
@@ -46,10 +46,10 @@ impl Engine {
     async fn wake_entry(&self, entry: &Entry) -> Result<Woke, Error> {
         let woken = match self.handle(&entry.handle, Command::Wake).await {
             Ok((_, handle)) => handle,
-            Err(error) => match error.whole() {
-                Error::NotFound { .. } => return self.wake_without_run(entry).await,
-                _ => return Err(Error::Shared(error)),
-            },
+            Err(error) if matches!(error.whole(), Error::NotFound { .. }) => {
+                return self.wake_without_run(entry).await;
+            }
+            Err(error) => return Err(Error::Shared(error)),
         };
         if woken.seq < entry.handle.seq && !self.reach(entry).await? {
             return Ok(Woke::Left);
@@ -145,7 +145,13 @@ fn failed(entry: &Entry, error: &Error) -> Woke {
             tracing::debug!(run = %entry.handle.run, %error, "a run could not be woken now");
             Woke::Unavailable
         }
-        error => Woke::Failed { reason: error.to_string() },
+        Error::Log(log::Error::Corrupt { .. })
+        | Error::Rejected(_)
+        | Error::InvalidId(_)
+        | Error::InvalidBlueprint(_)
+        | Error::NotFound { .. }
+        | Error::InvalidInput { .. }
+        | Error::Shared(_) => Woke::Failed { reason: error.to_string() },
     }
 }
 

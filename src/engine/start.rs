@@ -21,7 +21,7 @@ use crate::{
 
 /// A start commit is never sent later than this after its guard: a waker may take the guard of a
 /// start for abandoned after 30 minutes, and the clocks may differ.
-const SENT_WITHIN: Duration = Duration::from_secs(600);
+const SENT_WITHIN: Duration = Duration::from_mins(10);
 /// How often a start begins over: its guard was too old, or others kept winning.
 const TRIES_MAX: u32 = 8;
 
@@ -138,8 +138,8 @@ impl Engine {
                 let before = Before::start(handle);
                 self.release(&before, &loaded, &sealed.events, assigned, Which::New);
                 self.inner.memory.put(loaded);
-                let started = sealed.facts.time;
-                Ok(Some(Started { execution, generation, run, started, was_running: false }))
+                let began = sealed.facts.time;
+                Ok(Some(Started { execution, generation, run, began, was_running: false }))
             }
             Ok(Append::Lost(winner)) => {
                 assigned.cancel();
@@ -228,7 +228,7 @@ fn handle_of(start: &Start) -> Handle {
     }
 }
 
-fn answer(start: &Start, started: Timestamp, was_running: bool) -> Started {
+fn answer(start: &Start, began: Timestamp, was_running: bool) -> Started {
     let Start { execution, generation, run, .. } = start.clone();
-    Started { execution, generation, run, started, was_running }
+    Started { execution, generation, run, began, was_running }
 }

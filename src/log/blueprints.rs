@@ -98,7 +98,11 @@ impl Blueprints {
         Ok(Some(newest))
     }
 
-    /// Writes the next version after `newest`; none: another writer took that number. 1 PUT.
+    /// Writes the version after the newest; none: another writer took that number. 1 PUT.
+    ///
+    /// # Panics
+    ///
+    /// When a blueprint is no JSON, which is a bug.
     ///
     /// # Errors
     ///

@@ -27,7 +27,7 @@ use crate::proto::lazarus::{HistoryRequest, HistoryResponse};
   lazarus history order-7
   lazarus history order-7 --follow
   lazarus history order-7 --json | jq -r .event.k")]
-pub struct Args {
+pub(super) struct Args {
     /// The execution's id
     id: String,
     /// Go on printing until the execution is closed

@@ -57,7 +57,7 @@ pub(in crate::frontdoor) fn started(started: &Started) -> wire_types::StartRespo
         execution_id: started.execution.to_string(),
         generation: started.generation,
         run_id: started.run.to_string(),
-        started_at: Some(timestamp(started.started)),
+        started_at: Some(timestamp(started.began)),
         was_running: started.was_running,
     }
 }
@@ -318,6 +318,7 @@ mod tests {
         described.steps.into_iter().map(|step| format!("{} {}", step.name, step.phase)).collect()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the form that the message's field has")]
     fn seconds(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(prost_types::Timestamp { seconds, nanos: 0 })
     }

@@ -57,7 +57,7 @@ pub(in crate::frontdoor) fn handle(started: &Started) -> ExecutionHandle {
     ExecutionHandle {
         execution_id: started.execution.to_string(),
         status: status.to_owned(),
-        started_at: Some(timestamp(started.started)),
+        started_at: Some(timestamp(started.began)),
         message: String::new(),
     }
 }
@@ -168,7 +168,7 @@ mod tests {
             execution: ExecutionId::known("order-17").unwrap(),
             generation: 0,
             run: RunId::from_random(1),
-            started: Timestamp::from_millis(2_000),
+            began: Timestamp::from_millis(2_000),
             was_running,
         };
         assert_eq!(

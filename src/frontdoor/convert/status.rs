@@ -306,6 +306,7 @@ mod tests {
     use super::{super::given, *};
     use crate::workflow::{Event, ExecutionId, Namespace, RunId};
 
+    #[expect(clippy::unnecessary_wraps, reason = "the form that the message's field has")]
     fn seconds(seconds: i64) -> Option<prost_types::Timestamp> {
         Some(prost_types::Timestamp { seconds, nanos: 0 })
     }
