@@ -258,13 +258,18 @@ impl Board {
         self.lock().waiting.iter().any(|(_, waiting)| !waiting.grant.is_closed())
     }
 
-    /// Puts a task up for whoever polls, and tells the polls that wait and fit.
-    pub fn offer(&self, ready: Ready, now: Timestamp) {
+    /// Puts a task up for whoever polls, and tells the polls that wait and fit. What is known of
+    /// workers that lack the step stays known.
+    pub fn offer(&self, mut ready: Ready, now: Timestamp) {
         let mut inner = self.lock();
         let run = ready.offer.handle.run;
-        inner
-            .ready
-            .retain(|other| other.offer.handle.run != run || other.offer.task != ready.offer.task);
+        let is_it =
+            |other: &Ready| other.offer.handle.run == run && other.offer.task == ready.offer.task;
+        if let Some(known) = inner.ready.iter().position(is_it)
+            && let Some(known) = inner.ready.remove(known)
+        {
+            ready.without.extend(known.without.into_iter().filter(|(_, until)| *until > now));
+        }
         inner.ready.push_back(ready);
         let ready = inner.ready.back().cloned();
         let lease = self.lease;
