@@ -266,18 +266,19 @@ impl Board {
         self.lock().waiting.iter().any(|(_, waiting)| !waiting.grant.is_closed())
     }
 
-    /// Puts a task up for whoever polls, and tells the polls that wait and fit.
-    pub fn offer(&self, ready: Ready, now: Timestamp) {
+    /// Puts a task up for whoever polls, and tells the polls that wait and fit. What is known of
+    /// workers that lack the step stays known.
+    pub fn offer(&self, mut ready: Ready, now: Timestamp) {
         let mut inner = self.lock();
-        let is_same = |other: &Ready| {
+        let is_it = |other: &Ready| {
             other.offer.handle.run == ready.offer.handle.run && other.offer.task == ready.offer.task
         };
-        let known = inner.ready.iter().position(is_same).and_then(|at| inner.ready.remove(at));
-        // A bare offer says less than what was found out about its task before.
-        let ready = match known {
-            Some(known) if ready.blueprint.is_none() => known,
-            Some(_) | None => ready,
-        };
+        let known = inner.ready.iter().position(is_it).and_then(|at| inner.ready.remove(at));
+        if let Some(known) = known {
+            // A bare offer says less than what was found out about its task before.
+            ready.blueprint = ready.blueprint.or(known.blueprint);
+            ready.without.extend(known.without.into_iter().filter(|(_, until)| *until > now));
+        }
         inner.ready.push_back(ready);
         let ready = inner.ready.back().cloned();
         let lease = self.lease;

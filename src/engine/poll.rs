@@ -8,7 +8,8 @@ use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
 use crate::{
     dispatch::{Grant, Held, Match, Offer, Poller, Ready},
     workflow::{
-        Answer, Command, Namespace, Outcome, Phase, Submission, Task, TaskToken, Timestamp,
+        Answer, Command, Namespace, Outcome, Phase, Rejection, Submission, Task, TaskToken,
+        Timestamp,
     },
 };
 
@@ -185,6 +186,13 @@ impl Engine {
                 Some(token)
             }
             Err(error) if error.is_final() => {
+                if let Error::Rejected(Rejection::LacksStep { until, .. }) = error.whole() {
+                    // An offer from the store does not say so, and others may have the step.
+                    let mut without = ready.without.clone();
+                    without.push((worker.to_owned(), *until));
+                    self.inner.board.offer(Ready { without, ..ready }, self.inner.env.now());
+                    return Ok(None);
+                }
                 tracing::debug!(run = %handle.run, step = %task.step, %error, "an offer was stale");
                 None
             }

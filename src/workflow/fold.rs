@@ -139,8 +139,8 @@ impl Folder {
                 without.retain(|(name, end)| name != worker && *end > time);
                 without.push((worker.clone(), *until));
             }
-            Event::InputsAdapted { step, with_inputs, .. } => {
-                self.step(step).adapted = true;
+            Event::InputsAdapted { step, attempt, with_inputs } => {
+                self.step(step).adapted = Some(*attempt);
                 self.state().with_inputs.insert(step.clone(), *with_inputs);
             }
             Event::SleepStarted { step, attempt, duration_ms, until, data, .. } => {
@@ -210,7 +210,7 @@ impl Folder {
             started: None,
             losses: 0,
             failure: None,
-            adapted: false,
+            adapted: None,
             without: vec![],
         };
         let open = self.state().open.entry(step.clone()).or_insert(fresh);

@@ -2,7 +2,10 @@
 
 use thiserror::Error;
 
-use super::id::{ID_BYTES_MAX, MADE_ID_PREFIX, StepName};
+use super::{
+    id::{ID_BYTES_MAX, MADE_ID_PREFIX, StepName},
+    time::Timestamp,
+};
 
 /// A name that can not be one.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -41,6 +44,10 @@ pub enum Rejection {
     Superseded { step: StepName },
     #[error("step `{step}` is not ready for a worker")]
     NotReady { step: StepName },
+    #[error(
+        "worker `{worker}` said that it does not have step `{step}`; it is not asked again yet"
+    )]
+    LacksStep { step: StepName, worker: String, until: Timestamp },
     #[error("step `{step}` is not in the workflow `{workflow}`")]
     UnknownStep { step: StepName, workflow: String },
     #[error("attempt {attempt} of step `{step}` was never handed out")]
@@ -61,6 +68,7 @@ impl Rejection {
         match self {
             Self::Closed { .. } | Self::Superseded { .. } | Self::UnknownStep { .. } => true,
             Self::NotReady { .. }
+            | Self::LacksStep { .. }
             | Self::UnknownAttempt { .. }
             | Self::NothingToApprove
             | Self::NotWaiting { .. }

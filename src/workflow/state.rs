@@ -184,9 +184,10 @@ pub struct OpenStep {
     /// A failure of an attempt that did not count yet, and which attempt it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<(u32, Failure)>,
-    /// Whether this iteration's call was corrected already (at most once).
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub adapted: bool,
+    /// The attempt whose call was corrected (at most one in an iteration); handed out again since,
+    /// or about to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adapted: Option<u32>,
     /// Workers that do not have the step, and until when they are not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<(String, Timestamp)>,

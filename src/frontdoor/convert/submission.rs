@@ -122,6 +122,7 @@ pub(in crate::frontdoor) fn ack(outcome: Result<Answer, Error>) -> Result<Ack, E
                 Rejection::Closed { .. }
                 | Rejection::Superseded { .. }
                 | Rejection::NotReady { .. }
+                | Rejection::LacksStep { .. }
                 | Rejection::NoLease { .. },
             )),
         ) => Ok(Ack { success: false, message: error.to_string() }),

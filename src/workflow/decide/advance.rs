@@ -36,6 +36,18 @@ pub(super) fn fail(draft: &mut Draft, step: &StepName, error: Failure) {
     draft.emit(Event::ExecutionFailed { step: step.clone(), error });
 }
 
+/// The lease of `step` ended without a result: a failure of an older attempt that was kept counts
+/// now. Whether there was one.
+pub(super) fn count_kept_failure(draft: &mut Draft, step: &StepName) -> bool {
+    let Some(open) = draft.state().open.get(step) else { return false };
+    let Some((attempt, error)) = open.failure.clone() else { return false };
+    let iteration = open.iteration;
+    let failed = step.clone();
+    draft.emit(Event::StepFailed { step: failed, iteration, attempt, error: error.clone() });
+    fail(draft, step, error);
+    true
+}
+
 fn schedule(draft: &mut Draft, blueprint: &Blueprint, place: usize) {
     let step = blueprint.steps()[place].name.clone();
     draft.emit(Event::StepScheduled { step, iteration: 1, attempt: 1, not_before: None });

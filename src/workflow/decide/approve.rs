@@ -80,3 +80,151 @@ fn waiting(state: &State) -> Vec<&StepName> {
     };
     state.open.iter().filter(|(_, open)| waits(&open.phase)).map(|(step, _)| step).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::workflow::{
+        Answer, Command, Event, Failure, Payload, Rejection,
+        given::{
+            Run, approve, ask, begun_by, cancel, failure, reject, run, scheduled, sleep, succeed,
+        },
+    };
+
+    /// `a` waits for an approval, `b` for `a`.
+    fn waiting() -> Run {
+        run(&[("a", &[]), ("b", &["a"])]).leased(&["a"]).given(ask("a", 1, None)).clone()
+    }
+
+    /// `b` and `c` wait for an approval each.
+    fn two_waiting() -> Run {
+        let mut run = run(&[("a", &[]), ("b", &["a"]), ("c", &["a"])]);
+        run.leased(&["a"]).given(succeed("a", 1)).leased(&["b", "c"]);
+        run.given(ask("b", 1, None)).given(ask("c", 1, None)).clone()
+    }
+
+    fn granted(step: &str, request: &str) -> Event {
+        let (by, response) = ("ana".to_owned(), Payload::of(json!({"limit": 7})));
+        Event::ApprovalGranted { step: step.into(), by, request: request.to_owned(), response }
+    }
+
+    fn rejected(step: &str, request: &str, reason: &str, message: &str) -> [Event; 2] {
+        let error = Failure { kind: "approval_rejected".to_owned(), ..failure(message) };
+        let (by, request, reason) = ("ana".to_owned(), request.to_owned(), reason.to_owned());
+        [
+            Event::ApprovalRejected { step: step.into(), by, request, reason },
+            Event::ExecutionFailed { step: step.into(), error },
+        ]
+    }
+
+    #[test]
+    fn the_answer_is_the_steps_output_and_the_run_goes_on() {
+        let mut run = waiting();
+        assert_eq!(run.when(approve(None, "r1")), [granted("a", "r1"), scheduled("b")]);
+        let output = run.state.output("a").expect("an output");
+        assert_eq!(output.value, Some(json!({"limit": 7}).into()));
+    }
+
+    #[test]
+    fn the_last_answer_completes_the_execution() {
+        let mut run = run(&[("a", &[])]);
+        run.leased(&["a"]).given(ask("a", 1, Some(10)));
+        assert_eq!(
+            run.when(approve(Some("a"), "r1")),
+            [granted("a", "r1"), Event::ExecutionCompleted]
+        );
+        run.unchanged(approve(Some("a"), "r1"));
+        run.unchanged(ask("a", 1, Some(10)));
+    }
+
+    #[test]
+    fn a_repeated_request_changes_nothing_even_where_another_step_waits() {
+        let mut run = two_waiting();
+        run.given(approve(Some("b"), "r1"));
+        run.unchanged(approve(Some("b"), "r1"));
+        run.unchanged(approve(None, "r1"));
+        run.unchanged(reject(None, "r1", ""));
+        assert_eq!(run.when(approve(None, "r2")), [granted("c", "r2"), Event::ExecutionCompleted]);
+        run.unchanged(approve(Some("b"), "r1"));
+    }
+
+    #[test]
+    fn a_rejection_fails_the_step() {
+        assert_eq!(
+            waiting().when(reject(None, "r1", "too much")),
+            rejected("a", "r1", "too much", "too much")
+        );
+        let mut run = waiting();
+        assert_eq!(
+            run.when(reject(Some("a"), "r1", "")),
+            rejected("a", "r1", "", "rejected by ana")
+        );
+        run.unchanged(reject(Some("a"), "r1", ""));
+        assert_eq!(run.refused(approve(None, "r2")), Rejection::Closed { status: "failed" });
+    }
+
+    #[test]
+    fn of_two_answers_in_one_commit_the_first_counts() {
+        let (answers, events) =
+            waiting().batch(&[reject(None, "r1", ""), approve(None, "r2"), reject(None, "r1", "")]);
+        let closed = Err(Rejection::Closed { status: "failed" });
+        assert_eq!(answers, [Ok(Answer::Applied), closed, Ok(Answer::Unchanged)]);
+        assert_eq!(events, rejected("a", "r1", "", "rejected by ana"));
+    }
+
+    #[test]
+    fn where_several_steps_wait_one_must_be_named() {
+        let mut run = two_waiting();
+        let steps = "b, c".to_owned();
+        assert_eq!(
+            run.refused(approve(None, "r1")),
+            Rejection::AmbiguousApproval { count: 2, steps }
+        );
+        assert_eq!(run.when(approve(Some("c"), "r1")), [granted("c", "r1")]);
+        assert_eq!(run.when(approve(None, "r2")), [granted("b", "r2"), Event::ExecutionCompleted]);
+    }
+
+    #[test]
+    fn a_step_that_does_not_wait_can_not_be_answered() {
+        let mut run = run(&[("a", &[]), ("b", &["a"])]);
+        let not_waiting = |step: &str| Rejection::NotWaiting { step: step.into() };
+        assert_eq!(run.refused(approve(None, "r1")), Rejection::NothingToApprove, "ready");
+        assert_eq!(run.refused(approve(Some("a"), "r1")), not_waiting("a"));
+        assert_eq!(run.refused(approve(Some("x"), "r1")), not_waiting("x"));
+        run.leased(&["a"]);
+        assert_eq!(run.refused(reject(None, "r1", "")), Rejection::NothingToApprove, "leased");
+        run.given(sleep("a", 1, 5));
+        assert_eq!(run.refused(reject(Some("a"), "r1", "")), not_waiting("a"), "sleeps");
+        run.at(5).given(Command::Wake);
+        assert_eq!(run.refused(approve(Some("a"), "r1")), not_waiting("a"), "over");
+    }
+
+    #[test]
+    fn a_cancelled_run_takes_no_answer() {
+        let mut run = waiting();
+        run.given(cancel("r1"));
+        let closed = Rejection::Closed { status: "cancelled" };
+        assert_eq!(run.refused(approve(None, "r2")), closed);
+    }
+
+    #[test]
+    fn an_answer_that_comes_before_anyone_noticed_that_time_is_up_counts() {
+        let mut run = run(&[("a", &[])]);
+        run.leased(&["a"]).given(ask("a", 1, Some(10))).at(11);
+        run.given(approve(None, "r1")).unchanged(Command::Wake);
+    }
+
+    #[test]
+    fn a_state_remembers_a_thousand_requests() {
+        let mut run = waiting();
+        run.state.requests = (0..1_000).map(|n| format!("old{n}")).collect();
+        run.given(approve(None, "r1"));
+        assert_eq!(run.state.requests.len(), 1_000);
+        assert_eq!(run.state.requests.front().map(String::as_str), Some("old1"));
+        assert_eq!(
+            run.when(crate::workflow::given::lease("b", 1, "w1")),
+            [begun_by("b", 1, "w1", 300_000)]
+        );
+    }
+}

@@ -64,16 +64,128 @@ fn wake_step(draft: &mut Draft, blueprint: &Blueprint, step: &StepName) {
 /// A lease ended without a result: a failure of an older attempt now counts; else the work is lost
 /// and tried again, later each time.
 fn end_lease(draft: &mut Draft, step: &StepName, open: &OpenStep) {
-    let (step, iteration) = (step.clone(), open.iteration);
-    if let Some((attempt, error)) = open.failure.clone() {
-        let failed = step.clone();
-        draft.emit(Event::StepFailed { step, iteration, attempt, error: error.clone() });
-        advance::fail(draft, &failed, error);
+    if advance::count_kept_failure(draft, step) {
         return;
     }
+    let (step, iteration) = (step.clone(), open.iteration);
     let reason = LossReason::LeaseEnded;
     draft.emit(Event::AttemptLost { step: step.clone(), attempt: open.attempt, reason });
     let delay_ms = retry::lost_work_delay_ms(open.losses, |bound| draft.jitter(bound));
     let not_before = Some(draft.now().after_millis(delay_ms));
     draft.emit(Event::StepScheduled { step, iteration, attempt: open.attempt + 1, not_before });
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::workflow::{
+        Command, Event, Failure, LossReason, Rejection, Status,
+        given::{
+            LEASE_MS, NO_JITTER, Run, again, approve, ask, failure, lease, lost, run, run_for,
+            scheduled, sleep, succeed,
+        },
+    };
+
+    fn leased() -> Run {
+        run(&[("a", &[])]).leased(&["a"]).clone()
+    }
+
+    #[test]
+    fn with_nothing_due_it_decides_nothing() {
+        let mut run = run_for(&[("a", &[])], 10 * LEASE_MS);
+        run.at(LEASE_MS).unchanged(Command::Wake);
+        run.leased(&["a"]).at(2 * LEASE_MS - 1).unchanged(Command::Wake);
+        run.given(ask("a", 1, None)).at(9 * LEASE_MS).unchanged(Command::Wake);
+    }
+
+    #[test]
+    fn a_lease_that_ended_is_lost_and_tried_again_a_second_later() {
+        let mut run = leased();
+        run.at(LEASE_MS);
+        assert_eq!(
+            run.when(Command::Wake),
+            [lost("a", 1, LossReason::LeaseEnded), again("a", 2, Some(LEASE_MS + 1_000))]
+        );
+        run.unchanged(Command::Wake);
+        run.at(10 * LEASE_MS).unchanged(Command::Wake);
+    }
+
+    #[test]
+    fn each_loss_in_a_row_doubles_the_wait_and_jitter_shortens_it() {
+        let mut run = leased();
+        let mut now = 0;
+        for (attempt, wait) in
+            (1..).zip([1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000])
+        {
+            now += LEASE_MS;
+            run.random = NO_JITTER;
+            let events = run.clone().at(now).when(Command::Wake);
+            let scheduled = again("a", attempt + 1, Some(now + wait));
+            assert_eq!(events, [lost("a", attempt, LossReason::LeaseEnded), scheduled]);
+            // Whatever the random number is, at most a fifth goes off.
+            run.random = NO_JITTER ^ (wait / 5);
+            let jittered = run.clone().at(now).when(Command::Wake);
+            assert_eq!(jittered[1], again("a", attempt + 1, Some(now + wait - wait / 5)));
+            run.at(now).given(Command::Wake);
+            now += wait;
+            run.at(now).given(lease("a", attempt + 1, "w1"));
+        }
+    }
+
+    #[test]
+    fn everything_that_is_due_happens_in_one_commit() {
+        let mut run = run(&[("a", &[]), ("b", &["a"]), ("c", &["a"]), ("d", &["c"])]);
+        run.leased(&["a"]).given(succeed("a", 1)).leased(&["b", "c"]);
+        run.given(sleep("c", 1, 5)).at(LEASE_MS);
+        let [gone, next, ended, ready] = &run.when(Command::Wake)[..] else { panic!("4 events") };
+        assert_eq!(gone, &lost("b", 1, LossReason::LeaseEnded));
+        assert_eq!(next, &again("b", 2, Some(LEASE_MS + 1_000)));
+        assert_eq!(ended, &Event::SleepEnded { step: "c".into() });
+        assert_eq!(ready, &scheduled("d"));
+    }
+
+    #[test]
+    fn an_approval_that_nobody_gave_in_time_fails() {
+        let mut run = leased();
+        run.given(ask("a", 1, Some(70))).at(69).unchanged(Command::Wake);
+        let error = Failure {
+            kind: "approval_timeout".to_owned(),
+            ..failure("nobody answered the approval in time")
+        };
+        run.at(70);
+        assert_eq!(
+            run.when(Command::Wake),
+            [
+                Event::ApprovalTimedOut { step: "a".into() },
+                Event::ExecutionFailed { step: "a".into(), error },
+            ]
+        );
+        run.unchanged(Command::Wake);
+        run.unchanged(ask("a", 1, Some(70)));
+        assert_eq!(run.refused(approve(None, "r1")), Rejection::Closed { status: "failed" });
+    }
+
+    #[test]
+    fn after_a_failure_in_the_same_wake_nothing_follows() {
+        let mut run = run(&[("a", &[]), ("b", &["a"]), ("c", &["a"])]);
+        run.leased(&["a"]).given(succeed("a", 1)).leased(&["b", "c"]);
+        run.given(ask("b", 1, Some(70))).given(sleep("c", 1, 70)).at(70);
+        assert_eq!(run.when(Command::Wake).len(), 2);
+        assert!(matches!(&run.state.status, Status::Failed { step, .. } if &**step == "b"));
+    }
+
+    #[test]
+    fn an_execution_whose_time_is_over_is_closed_whatever_it_does() {
+        for leased in [false, true] {
+            let mut run = run_for(&[("a", &[]), ("b", &["a"])], 50);
+            if leased {
+                run.leased(&["a"]);
+            }
+            run.at(49).unchanged(Command::Wake);
+            run.at(50);
+            let over = Event::ExecutionTimedOut { timeout_ms: 50 };
+            assert_eq!(run.when(Command::Wake), [over]);
+            run.unchanged(Command::Wake);
+            assert_eq!(run.refused(succeed("a", 1)), Rejection::Closed { status: "timed out" });
+        }
+    }
 }
