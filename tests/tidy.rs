@@ -21,7 +21,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("maintenance", &["env", "log", "store", "wake", "workflow"]),
     ("engine", &["dispatch", "env", "log", "maintenance", "store", "wake", "workflow"]),
     ("frontdoor", &["engine", "env", "log", "proto", "store", "workflow"]),
-    ("cli", &["engine", "env", "frontdoor", "log", "proto", "store", "workflow"]),
+    ("config", &["engine", "env", "workflow"]),
+    ("telemetry", &[]),
+    (
+        "cli",
+        &["config", "engine", "env", "frontdoor", "log", "proto", "store", "telemetry", "workflow"],
+    ),
 ];
 
 /// Crate, and the modules that may name it.

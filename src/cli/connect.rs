@@ -52,6 +52,7 @@ pub(super) struct Target {
     /// The server to ask
     #[arg(
         long,
+        global = true,
         env = "LAZARUS_SERVER",
         value_name = "URL",
         default_value = "http://127.0.0.1:50051"
@@ -59,11 +60,18 @@ pub(super) struct Target {
     pub server: String,
 
     /// Work on this store itself, with no server: `s3://BUCKET/PREFIX`, `file:///DIR`, ...
-    #[arg(long, value_name = "URL")]
+    #[arg(long, global = true, value_name = "URL")]
     pub store: Option<String>,
 
     /// The namespace of the executions and blueprints
-    #[arg(long, short, env = "LAZARUS_NAMESPACE", value_name = "NAME", default_value = "default")]
+    #[arg(
+        long,
+        short,
+        global = true,
+        env = "LAZARUS_NAMESPACE",
+        value_name = "NAME",
+        default_value = "default"
+    )]
     pub namespace: String,
 }
 
