@@ -8,5 +8,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no one to reach")]
 
 mod cost;
+mod dispatch;
+mod start;
 mod support;
 mod workflows;

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::TryStreamExt;
 use lazarus::{
     engine::{Config, Engine},
     env::{Env, SystemEnv},
@@ -117,6 +118,11 @@ impl Setup {
         }
     }
 
+    pub fn guard(mut self, guard: Duration) -> Self {
+        self.policy.guard = guard;
+        self
+    }
+
     pub fn lease(mut self, lease: Duration) -> Self {
         self.policy.lease = lease;
         self
@@ -180,6 +186,25 @@ impl Instance {
         let handle = self.runtime.as_ref().expect("it runs").handle();
         let settled = handle.spawn(async move { engine.drain(PATIENCE).await });
         assert!(settled.await.expect("it drains"), "effects did not come to an end");
+    }
+
+    /// Wakes what is due 20 times a second from now on, as a schedule does for functions.
+    pub fn tick_often(&self) {
+        let engine = self.engine.clone();
+        self.runtime.as_ref().expect("it runs").spawn(async move {
+            loop {
+                let _progress = engine.tick().await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+
+    /// The objects under `prefix`, and how long they are.
+    pub async fn objects(&self, prefix: &str) -> Vec<(String, u64)> {
+        let prefix = object_store::path::Path::from(prefix);
+        let listed = self.engine.store().objects().list(Some(&prefix));
+        let listed: Vec<_> = listed.try_collect().await.expect("a list");
+        listed.into_iter().map(|it| (it.location.to_string(), it.size)).collect()
     }
 
     /// A client of it.
@@ -249,6 +274,20 @@ impl Client {
         };
         let started = self.worker.execute_workflow(request).await.expect("it starts");
         started.into_inner().execution_id
+    }
+
+    /// Starts an execution through our own interface.
+    pub async fn start(
+        &mut self,
+        request: v1::StartRequest,
+    ) -> Result<v1::StartResponse, tonic::Status> {
+        Ok(self.executions.start(request).await?.into_inner())
+    }
+
+    pub async fn describe(&mut self, execution: &str) -> v1::DescribeResponse {
+        let request =
+            v1::DescribeRequest { execution_id: execution.to_owned(), ..Default::default() };
+        self.executions.describe(request).await.expect("a description").into_inner()
     }
 
     pub async fn status(&mut self, execution: &str) -> wire::ExecutionStatus {
