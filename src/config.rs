@@ -155,7 +155,7 @@ mod tests {
     #[test]
     fn durations_are_read_as_people_write_them() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
         assert_eq!(duration("0s"), Err("it must be longer than zero".to_owned()));
         assert!(duration("5").unwrap_err().ends_with("write it as 500ms, 90s, 5m or \"1h 30m\""));
     }

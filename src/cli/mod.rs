@@ -79,7 +79,11 @@ enum Command {
 
 /// Does what the command line says, and tells the person why not.
 pub async fn run(cli: Cli, env: Arc<dyn Env>) -> Exit {
-    match start_log(&cli).and(dispatch(cli.command, env).await) {
+    let outcome = match start_log(&cli) {
+        Ok(()) => dispatch(cli.command, env).await,
+        Err(failure) => Err(failure),
+    };
+    match outcome {
         Ok(()) => Exit::Ok,
         Err(failure) => {
             output::failure(&failure);
@@ -89,20 +93,8 @@ pub async fn run(cli: Cli, env: Arc<dyn Env>) -> Exit {
 }
 
 fn start_log(cli: &Cli) -> Result<(), Failure> {
-    let default = match cli.command {
-        Command::Serve(_) | Command::Wake(_) => "info",
-        Command::Dev(_)
-        | Command::Start(_)
-        | Command::Status(_)
-        | Command::History(_)
-        | Command::List(_)
-        | Command::Approve(_)
-        | Command::Reject(_)
-        | Command::Cancel(_)
-        | Command::Blueprint(_)
-        | Command::Log(_)
-        | Command::Dead(_) => "warn",
-    };
+    let works_unseen = matches!(cli.command, Command::Serve(_) | Command::Wake(_));
+    let default = if works_unseen { "info" } else { "warn" };
     telemetry::start_log(&cli.log, default).map_err(|error| {
         Failure::usage(
             format_args!("--log {error}"),
