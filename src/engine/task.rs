@@ -45,12 +45,7 @@ impl Engine {
         handle: &Handle,
         look: impl FnOnce(&Loaded) -> T,
     ) -> Result<T, Error> {
-        let desk = self.inner.slots.of(handle.run);
-        let _turn = desk.turn.lock().await;
-        let (loaded, _) = self.rehydrate(handle, false).await?;
-        let seen = look(&loaded);
-        self.inner.memory.put(loaded);
-        Ok(seen)
+        self.look(handle, false, look).await
     }
 
     /// Looks at a run as its newest commit left it.
@@ -59,9 +54,18 @@ impl Engine {
         handle: &Handle,
         look: impl FnOnce(&Loaded) -> T,
     ) -> Result<T, Error> {
+        self.look(handle, true, look).await
+    }
+
+    async fn look<T>(
+        &self,
+        handle: &Handle,
+        anew: bool,
+        look: impl FnOnce(&Loaded) -> T,
+    ) -> Result<T, Error> {
         let desk = self.inner.slots.of(handle.run);
         let _turn = desk.turn.lock().await;
-        let (loaded, _) = self.rehydrate(handle, true).await?;
+        let (loaded, _) = self.rehydrate(handle, anew).await?;
         let seen = look(&loaded);
         self.inner.memory.put(loaded);
         Ok(seen)
