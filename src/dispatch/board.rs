@@ -364,6 +364,11 @@ impl Board {
         self.lock().wake(|_| true);
     }
 
+    /// Whether anybody has polled here in `namespace` of late.
+    pub fn has_poller_in(&self, namespace: &Namespace) -> bool {
+        self.lock().polls.keys().any(|(polls_in, _)| polls_in == namespace)
+    }
+
     /// Whether a worker that has `step`, as far as it said, has polled here of late.
     pub fn has_poller_for(&self, namespace: &Namespace, step: &str) -> bool {
         let inner = self.lock();

@@ -4,7 +4,7 @@
 //! whoever finds one whose task is not open (the log's tail at or past the offer's commit) deletes
 //! it too. One listing covers every queue, so that idle cost does not grow with their number.
 
-use std::{sync::Mutex, time::Duration};
+use std::{collections::HashSet, sync::Mutex, time::Duration};
 
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStoreExt, PutPayload};
@@ -44,11 +44,13 @@ impl Offer {
     }
 }
 
-/// When the next listing is due, and how long the pause before it was.
-#[derive(Clone, Copy, Debug)]
+/// When the next listing is due, how long the pause before it was, and what the last one found.
+#[derive(Clone, Debug)]
 pub struct Scan {
     next: Timestamp,
     pause: Duration,
+    /// By [`Offers::order`].
+    seen: HashSet<Vec<u8>>,
 }
 
 /// The offers of a store.
@@ -64,7 +66,7 @@ pub struct Offers {
 impl Offers {
     /// The offers of `store`, seen from `instance`.
     pub fn new(store: Store, shards: u32, instance: &str) -> Self {
-        let scan = Scan { next: Timestamp::default(), pause: SCAN_FAST };
+        let scan = Scan { next: Timestamp::default(), pause: SCAN_FAST, seen: HashSet::new() };
         Self { store, shards, instance: instance.to_owned(), scan: Mutex::new(scan) }
     }
 
@@ -94,19 +96,21 @@ impl Offers {
 
     /// Makes the next listing due at once: something was offered by this instance.
     pub fn hurry(&self) {
-        *self.lock() = Scan { next: Timestamp::default(), pause: SCAN_FAST };
+        let mut scan = self.lock();
+        (scan.next, scan.pause) = (Timestamp::default(), SCAN_FAST);
     }
 
-    /// Lists what is on offer for `namespace`, if a listing is due: of several callers one lists.
-    /// Costs 1 LIST a shard; the pause before the next doubles from 100 ms to 10 s while nothing is
-    /// found.
+    /// Lists what is on offer in the namespaces that are `wanted`, if a listing is due: of several
+    /// callers one lists, for all of them. Costs 1 LIST a shard; the pause before the next doubles
+    /// from 100 ms to 10 s while nothing new is found: a task that no poller here can run must not
+    /// be listed ten times a second for as long as it waits.
     ///
     /// # Errors
     ///
     /// [`log::Error::Unavailable`]: ask again at the next pause.
     pub async fn scan(
         &self,
-        namespace: &Namespace,
+        wanted: impl Fn(&Namespace) -> bool,
         now: Timestamp,
     ) -> Result<Vec<Offer>, log::Error> {
         {
@@ -120,12 +124,16 @@ impl Offers {
         for shard in 0..self.shards {
             found.extend(self.list(shard).await?);
         }
-        found.retain(|offer| offer.handle.namespace == *namespace);
-        found.sort_by_cached_key(|offer| self.order(offer));
+        found.retain(|offer| wanted(&offer.handle.namespace));
+        let mut found: Vec<(Vec<u8>, Offer)> =
+            found.into_iter().map(|offer| (self.order(&offer), offer)).collect();
+        found.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut scan = self.lock();
-        scan.pause = if found.is_empty() { (scan.pause * 2).min(SCAN_SLOW) } else { SCAN_FAST };
+        let has_new = found.iter().any(|(order, _)| !scan.seen.contains(order));
+        scan.seen = found.iter().map(|(order, _)| order.clone()).collect();
+        scan.pause = if has_new { SCAN_FAST } else { (scan.pause * 2).min(SCAN_SLOW) };
         scan.next = now.after(scan.pause);
-        Ok(found)
+        Ok(found.into_iter().map(|(_, offer)| offer).collect())
     }
 
     async fn list(&self, shard: u32) -> Result<Vec<Offer>, log::Error> {

@@ -190,7 +190,11 @@ impl Engine {
             return Ok(Tried::Answered(answers, handle));
         }
         if draft.is_empty() {
-            let loaded = rest.with(draft.discard(), blueprint);
+            let mut loaded = rest.with(draft.discard(), blueprint);
+            // What a waker puts and deletes next follows from this state: it must be the newest.
+            if is_woken(batch) && self.is_behind(&mut loaded, from_cache).await? {
+                return Ok(Tried::Stale { seen: loaded.state.seq + 1 });
+            }
             self.after_nothing(&loaded, batch);
             self.inner.memory.put(loaded);
             return Ok(Tried::Answered(answers, handle));

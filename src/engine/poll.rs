@@ -68,7 +68,7 @@ impl Engine {
             if left.is_zero() {
                 return Ok(None);
             }
-            self.scan_offers(&poller.namespace).await;
+            self.scan_offers().await;
             let slice = left.min(LOOK_EVERY).min(self.scan_pause());
             let grant = match select(&mut granted, self.inner.env.sleep(slice)).await {
                 Either::Left((grant, _)) => grant.unwrap_or(Grant::Look),
@@ -210,12 +210,13 @@ impl Engine {
     }
 
     /// Looks for offers of other instances, if a look is due.
-    async fn scan_offers(&self, namespace: &Namespace) {
+    async fn scan_offers(&self) {
         if !self.stores_offers() {
             return;
         }
         let now = self.inner.env.now();
-        match self.inner.offers.scan(namespace, now).await {
+        let wanted = |namespace: &Namespace| self.inner.board.has_poller_in(namespace);
+        match self.inner.offers.scan(wanted, now).await {
             Ok(found) => {
                 for offer in found {
                     let is_stored = true;

@@ -51,10 +51,15 @@ impl Engine {
             }
             Err(error) => return Err(Error::Shared(error)),
         };
-        if woken.seq < entry.handle.seq && !self.reach(entry).await? {
+        // The entry's own handle is as old as the entry: a state read by it may be one that still needs
+        // the entry, though the run has long gone on.
+        let loaded = if woken.seq >= entry.handle.seq {
+            self.look_at(&woken, Loaded::clone).await?
+        } else if self.reach(entry).await? {
+            self.look_at_newest(&entry.handle, Loaded::clone).await?
+        } else {
             return Ok(Woke::Left);
-        }
-        let loaded = self.look_at(&entry.handle, Loaded::clone).await?;
+        };
         self.settle_entry(entry, &loaded).await
     }
 

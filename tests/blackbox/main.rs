@@ -7,8 +7,10 @@
 
 #![allow(unreachable_pub, reason = "a test binary has no one to reach")]
 
+mod approval;
 mod cost;
 mod dispatch;
+mod instances;
 mod start;
 mod support;
 mod workflows;

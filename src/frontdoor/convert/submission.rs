@@ -114,19 +114,20 @@ fn long_error(fields: &Map<String, Value>) -> Option<String> {
 /// so a result that comes too late is no error: there is nothing that the worker could do better.
 pub(in crate::frontdoor) fn ack(outcome: Result<Answer, Error>) -> Result<Ack, Error> {
     use crate::workflow::Rejection;
-    match outcome {
-        Ok(_) => Ok(Ack { success: true, message: String::new() }),
-        Err(
-            error @ (Error::NotFound { .. }
-            | Error::Rejected(
-                Rejection::Closed { .. }
-                | Rejection::Superseded { .. }
-                | Rejection::NotReady { .. }
-                | Rejection::LacksStep { .. }
-                | Rejection::NoLease { .. },
-            )),
+    let error = match outcome {
+        Ok(_) => return Ok(Ack { success: true, message: String::new() }),
+        Err(error) => error,
+    };
+    match error.whole() {
+        Error::NotFound { .. }
+        | Error::Rejected(
+            Rejection::Closed { .. }
+            | Rejection::Superseded { .. }
+            | Rejection::NotReady { .. }
+            | Rejection::LacksStep { .. }
+            | Rejection::NoLease { .. },
         ) => Ok(Ack { success: false, message: error.to_string() }),
-        Err(error) => Err(error),
+        _ => Err(error),
     }
 }
 

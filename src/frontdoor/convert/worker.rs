@@ -66,8 +66,10 @@ pub(in crate::frontdoor) fn heartbeat(
 pub(in crate::frontdoor) fn heard(outcome: Result<(), Error>) -> Result<HeartbeatResponse, Error> {
     let acknowledged = match outcome {
         Ok(()) => true,
-        Err(Error::Rejected(_) | Error::NotFound { .. }) => false,
-        Err(error) => return Err(error),
+        Err(error) => match error.whole() {
+            Error::Rejected(_) | Error::NotFound { .. } => false,
+            _ => return Err(error),
+        },
     };
     Ok(HeartbeatResponse { acknowledged, commands: vec![] })
 }
