@@ -51,7 +51,9 @@ impl Plan {
             } else {
                 everything_before(place, &waits_for, &awaited_by)
             };
-            earlier.iter().for_each(|&before| awaited_by[before].push(place));
+            for &before in &earlier {
+                awaited_by[before].push(place);
+            }
             waits_for[place] = earlier;
             last = place;
         }
@@ -82,7 +84,9 @@ impl Plan {
 fn turned_round(waits_for: &[Vec<usize>]) -> Vec<Vec<usize>> {
     let mut awaited_by = vec![vec![]; waits_for.len()];
     for (place, earlier) in waits_for.iter().enumerate() {
-        earlier.iter().for_each(|&before| awaited_by[before].push(place));
+        for &before in earlier {
+            awaited_by[before].push(place);
+        }
     }
     awaited_by
 }
