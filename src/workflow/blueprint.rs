@@ -20,6 +20,10 @@ pub type Version = u32;
 /// The most steps of one workflow: a status of that many still fits into one gRPC message.
 const STEPS_MAX: usize = 10_000;
 
+/// The most steps of a workflow in which one may depend on a later one: planning such a timeline takes
+/// time in proportion to steps times edges.
+const UNORDERED_STEPS_MAX: usize = 1_000;
+
 /// One step, as the author wrote it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
@@ -81,6 +85,10 @@ pub enum BlueprintFault {
     DependsOnItself { step: StepName },
     #[error("step `{step}` depends on `{missing}`, which is not in the timeline")]
     MissingDependency { step: StepName, missing: StepName },
+    #[error(
+        "step `{step}` depends on `{later}`, which comes later in the timeline; with over {UNORDERED_STEPS_MAX} steps the timeline must be in order"
+    )]
+    OutOfOrder { step: StepName, later: StepName },
     #[error("the steps depend on each other in a circle: {circle}")]
     Cycle { circle: String },
     #[error("step `{step}` has a lease of 0 ms; give it the time that its worker needs")]
@@ -192,15 +200,20 @@ fn faults_of_names(definition: &Definition) -> Vec<BlueprintFault> {
 }
 
 fn faults_of_dependencies(definition: &Definition) -> Vec<BlueprintFault> {
-    let names: HashSet<&StepName> = definition.steps.iter().map(|step| &step.name).collect();
+    let steps = definition.steps.iter();
+    let places: HashMap<&StepName, usize> = steps.zip(0..).map(|(it, at)| (&it.name, at)).collect();
+    let must_be_in_order = definition.steps.len() > UNORDERED_STEPS_MAX;
     let mut faults = vec![];
-    for step in &definition.steps {
-        for dependency in &step.depends_on {
-            if *dependency == step.name {
-                faults.push(BlueprintFault::DependsOnItself { step: step.name.clone() });
-            } else if !names.contains(dependency) {
-                let (step, missing) = (step.name.clone(), dependency.clone());
-                faults.push(BlueprintFault::MissingDependency { step, missing });
+    for (place, Step { name, depends_on, .. }) in definition.steps.iter().enumerate() {
+        for dependency in depends_on {
+            let (step, other) = (name.clone(), dependency.clone());
+            match places.get(dependency) {
+                _ if dependency == name => faults.push(BlueprintFault::DependsOnItself { step }),
+                None => faults.push(BlueprintFault::MissingDependency { step, missing: other }),
+                Some(&at) if at > place && must_be_in_order => {
+                    faults.push(BlueprintFault::OutOfOrder { step, later: other });
+                }
+                Some(_) => {}
             }
         }
     }
@@ -243,6 +256,16 @@ pub(crate) mod tests {
             faults(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"])]),
             "the steps depend on each other in a circle: a -> c -> b -> a"
         );
+    }
+
+    #[test]
+    fn a_long_timeline_must_be_in_order() {
+        let names: Vec<String> = (0..=UNORDERED_STEPS_MAX).map(|n| format!("s{n}")).collect();
+        let mut steps: Vec<(&str, &[&str])> = names.iter().map(|name| (&**name, &[][..])).collect();
+        steps[0].1 = &["s7"];
+        assert!(faults(&steps).starts_with("step `s0` depends on `s7`, which comes later"));
+        steps.pop();
+        assert!(Blueprint::new(definition(&steps)).is_ok());
     }
 
     #[test]

@@ -316,3 +316,29 @@ fn started(start: &Start, at: At, time: Timestamp) -> State {
 pub fn payload_at(events: &[Event], at: At) -> Option<&Payload> {
     events.get(usize::try_from(at.1).ok()?)?.payload()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::workflow::{
+        Outcome, Payload,
+        given::{run, submit},
+    };
+
+    #[test]
+    fn a_state_carries_the_newest_small_outputs_while_they_fit() {
+        let mut run =
+            run(&[("a", &[]), ("b", &[]), ("c", &[]), ("d", &[]), ("e", &[]), ("f", &[])]);
+        for (step, bytes) in
+            [("a", 1_000), ("b", 1_000), ("c", 1_025), ("d", 1_024), ("e", 1_000), ("f", 1_000)]
+        {
+            // With its two quotes.
+            let value = Payload::of("x".repeat(bytes - 2).into());
+            run.leased(&[step]).given(submit(step, 1, Outcome::Succeeded(value)));
+        }
+        let kept: Vec<&str> = run.state.kept.iter().map(|(step, _)| &**step).collect();
+        assert_eq!(kept, ["b", "d", "e", "f"], "`c` is too large, `a` the oldest");
+        assert_eq!(run.state.kept_bytes, 4_024);
+        let is_here = |step| run.state.output(step).expect("an output").value.is_some();
+        assert_eq!(["a", "b", "c"].map(is_here), [false, true, false]);
+    }
+}

@@ -21,6 +21,8 @@ mod inputs;
 mod outcome;
 mod payload;
 mod plan;
+#[cfg(test)]
+mod properties;
 mod rejection;
 mod retry;
 mod state;

@@ -6,7 +6,7 @@
 //!
 //! Source: the local executor of the Cerebelum SDK; docs/cerebelum.md "Order".
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{blueprint::Step, id::StepName};
 
@@ -38,16 +38,24 @@ impl Plan {
             let names: Vec<&str> = circle.iter().map(|&at| &*steps[at].name).collect();
             return Err(names.join(" -> "));
         }
-        for (place, step) in steps.iter().enumerate().skip(1) {
-            if step.depends_on.is_empty() {
-                waits_for[place] = everything_before(place, &waits_for);
+        let is_in_order =
+            waits_for.iter().enumerate().all(|(place, all)| all.iter().all(|&at| at < place));
+        let mut awaited_by = turned_round(&waits_for);
+        let mut last = 0;
+        for place in 1..steps.len() {
+            if !steps[place].depends_on.is_empty() {
+                continue;
             }
-        }
-        let mut awaited_by = vec![vec![]; steps.len()];
-        for (place, earlier) in waits_for.iter().enumerate() {
-            for &before in earlier {
+            let earlier = if is_in_order {
+                everything_since(last, place, &waits_for)
+            } else {
+                everything_before(place, &waits_for, &awaited_by)
+            };
+            for &before in &earlier {
                 awaited_by[before].push(place);
             }
+            waits_for[place] = earlier;
+            last = place;
         }
         Ok(Self { waits_for, awaited_by })
     }
@@ -72,39 +80,49 @@ impl Plan {
     }
 }
 
-/// The fewest places before `place` whose end implies the end of all those that do not wait for it.
-///
-/// Walks backwards and skips what a chosen place already waits for, so that a chain of n steps
-/// without data flow has n - 1 edges and not n squared.
-fn everything_before(place: usize, waits_for: &[Vec<usize>]) -> Vec<usize> {
-    let mut implied = vec![false; waits_for.len()];
-    let mut chosen = vec![];
-    for before in (0..place).rev() {
-        if implied[before] {
-            continue;
+/// For each place, the places that wait for it.
+fn turned_round(waits_for: &[Vec<usize>]) -> Vec<Vec<usize>> {
+    let mut awaited_by = vec![vec![]; waits_for.len()];
+    for (place, earlier) in waits_for.iter().enumerate() {
+        for &before in earlier {
+            awaited_by[before].push(place);
         }
-        let ancestors = ancestors(before, waits_for);
-        if ancestors[place] {
-            continue;
-        }
-        chosen.push(before);
-        implied.iter_mut().zip(ancestors).for_each(|(implied, ancestor)| *implied |= ancestor);
     }
-    // A place that a later choice implies is redundant, not wrong.
-    chosen.retain(|&before| !implied[before]);
-    chosen.reverse();
-    chosen
+    awaited_by
 }
 
-/// For each place, whether `place` waits for it, directly or not.
-fn ancestors(place: usize, waits_for: &[Vec<usize>]) -> Vec<bool> {
-    let mut seen = vec![false; waits_for.len()];
-    let mut open = vec![place];
-    while let Some(next) = open.pop() {
-        for &before in &waits_for[next] {
-            if !seen[before] {
-                seen[before] = true;
-                open.push(before);
+/// The fewest places before `place` whose end implies the end of all of them, where no step waits
+/// for a later one.
+///
+/// `last` is the step before without data flow; it waits for all before itself, so that looking back
+/// to it is enough and planning takes time in proportion to the edges.
+fn everything_since(last: usize, place: usize, waits_for: &[Vec<usize>]) -> Vec<usize> {
+    let implied: HashSet<usize> = waits_for[last + 1..place].iter().flatten().copied().collect();
+    (last..place).filter(|before| !implied.contains(before)).collect()
+}
+
+/// The fewest places before `place` whose end implies the end of all those that do not wait for it.
+///
+/// What another of them waits for is left out. Takes time in proportion to all edges.
+fn everything_before(
+    place: usize,
+    waits_for: &[Vec<usize>],
+    awaited_by: &[Vec<usize>],
+) -> Vec<usize> {
+    let waits = reached(vec![place], awaited_by);
+    let before: Vec<usize> = (0..place).filter(|&at| !waits[at]).collect();
+    let implied = reached(before.clone(), waits_for);
+    before.into_iter().filter(|&at| !implied[at]).collect()
+}
+
+/// For each place, whether `from` leads to it along one of `edges` or more.
+fn reached(mut from: Vec<usize>, edges: &[Vec<usize>]) -> Vec<bool> {
+    let mut seen = vec![false; edges.len()];
+    while let Some(place) = from.pop() {
+        for &next in &edges[place] {
+            if !seen[next] {
+                seen[next] = true;
+                from.push(next);
             }
         }
     }
@@ -113,27 +131,43 @@ fn ancestors(place: usize, waits_for: &[Vec<usize>]) -> Vec<bool> {
 
 /// A circle among the edges, its first place repeated at the end.
 fn circle(waits_for: &[Vec<usize>]) -> Option<Vec<usize>> {
-    let mut done = vec![false; waits_for.len()];
+    let mut seen = vec![Seen::Not; waits_for.len()];
     for start in 0..waits_for.len() {
         // The path under way, with the next edge to take from each place on it.
-        let mut path: Vec<(usize, usize)> = vec![(start, 0)];
+        let mut path: Vec<(usize, usize)> = vec![];
+        if seen[start] == Seen::Not {
+            seen[start] = Seen::OnPath;
+            path.push((start, 0));
+        }
         while let Some(&mut (place, ref mut edge)) = path.last_mut() {
-            if done[place] || *edge == waits_for[place].len() {
-                done[place] = true;
+            let Some(&next) = waits_for[place].get(*edge) else {
+                seen[place] = Seen::Over;
                 path.pop();
                 continue;
-            }
-            let next = waits_for[place][*edge];
+            };
             *edge += 1;
-            if let Some(from) = path.iter().position(|&(on_path, _)| on_path == next) {
-                let mut circle: Vec<usize> = path[from..].iter().map(|&(place, _)| place).collect();
-                circle.push(next);
-                return Some(circle);
+            match seen[next] {
+                Seen::Over => {}
+                Seen::Not => {
+                    seen[next] = Seen::OnPath;
+                    path.push((next, 0));
+                }
+                Seen::OnPath => {
+                    let from = path.iter().skip_while(|&&(on_path, _)| on_path != next);
+                    return Some(from.map(|&(place, _)| place).chain([next]).collect());
+                }
             }
-            path.push((next, 0));
         }
     }
     None
+}
+
+/// How far the search for a circle has come with a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Not,
+    OnPath,
+    Over,
 }
 
 #[cfg(test)]
@@ -176,5 +210,73 @@ mod tests {
         let steps: Vec<(&str, &[&str])> =
             names.iter().map(|name| (name.as_str(), &[] as &[&str])).collect();
         assert!(waits(&steps).iter().skip(1).all(|earlier| earlier.len() == 1));
+    }
+
+    /// What `waits` has to say, in the plainest way: everything before that does not wait for it.
+    fn waits_plainly(steps: &[(&str, &[&str])]) -> Vec<Vec<usize>> {
+        let place_of = |name: &str| steps.iter().position(|(other, _)| *other == name).unwrap();
+        let mut waits: Vec<Vec<usize>> =
+            steps.iter().map(|(_, all)| all.iter().map(|name| place_of(name)).collect()).collect();
+        for place in 1..steps.len() {
+            if steps[place].1.is_empty() {
+                let before: Vec<usize> =
+                    (0..place).filter(|&at| !closed(at, &waits).contains(&place)).collect();
+                waits[place] = before;
+            }
+        }
+        (0..steps.len()).map(|place| closed(place, &waits)).collect()
+    }
+
+    /// All that `place` waits for, directly or not.
+    fn closed(place: usize, waits: &[Vec<usize>]) -> Vec<usize> {
+        let mut all = std::collections::BTreeSet::new();
+        let mut open = vec![place];
+        while let Some(next) = open.pop() {
+            open.extend(waits[next].iter().copied().filter(|&before| all.insert(before)));
+        }
+        all.into_iter().collect()
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_step_without_data_flow_waits_for_all_before_that_can_not_wait_for_it(
+            // Per step: which others it depends on (as far as that closes no circle), and its rank.
+            wishes in proptest::collection::vec((0_u16..1 << 7, 0_u8..50, proptest::bool::ANY), 1..8),
+        ) {
+            let names = ["a", "b", "c", "d", "e", "f", "g"];
+            let rank = |at: usize| (wishes[at].1, at);
+            let depends: Vec<Vec<&str>> = (0..wishes.len())
+                .map(|at| {
+                    let is_one = |&other: &usize| {
+                        wishes[at].2 && wishes[at].0 >> other & 1 == 1 && rank(other) < rank(at)
+                    };
+                    (0..wishes.len()).filter(is_one).map(|other| names[other]).collect()
+                })
+                .collect();
+            let steps: Vec<(&str, &[&str])> =
+                names.iter().copied().zip(depends.iter().map(Vec::as_slice)).collect();
+            let planned = waits(&steps);
+            let all: Vec<Vec<usize>> = (0..steps.len()).map(|at| closed(at, &planned)).collect();
+            proptest::prop_assert_eq!(all, waits_plainly(&steps));
+        }
+    }
+
+    #[test]
+    fn ten_thousand_steps_are_planned_at_once() {
+        let names: Vec<String> = (0..10_000).map(|n| format!("s{n}")).collect();
+        let nothing = |_| None;
+        let chain = |n: usize| n.checked_sub(1);
+        let star = |n: usize| (n > 0).then_some(0);
+        let groups = |n: usize| (n % 100 != 0).then_some(n / 100 * 100);
+        let shapes: [&dyn Fn(usize) -> Option<usize>; 4] = [&nothing, &chain, &star, &groups];
+        for shape in shapes {
+            let depends: Vec<Vec<&str>> = (0..10_000)
+                .map(|n| shape(n).map(|on| names[on].as_str()).into_iter().collect())
+                .collect();
+            let steps: Vec<(&str, &[&str])> =
+                names.iter().map(String::as_str).zip(depends.iter().map(Vec::as_slice)).collect();
+            let edges: usize = waits(&steps).iter().map(Vec::len).sum();
+            assert!((9_999..20_000).contains(&edges), "{edges} edges");
+        }
     }
 }
