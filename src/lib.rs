@@ -1,4 +1,22 @@
 //! Lazarus: durable workflows whose only state is a bucket.
+//!
+//! A request goes down through these modules and its answer up again; none names one above it
+//! (`tests/tidy.rs`). The map and the life of one request: ARCHITECTURE.md.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`cli`] | arguments into requests, answers into text and exit codes |
+//! | [`frontdoor`] | the wire: gRPC and HTTP in, engine calls out |
+//! | [`engine`] | the one loop that changes a run: rehydrate, decide, arm, append, fold, effects |
+//! | [`dispatch`] | ready steps and polling workers, brought together |
+//! | [`wake`] | the index that brings runs back when they are due |
+//! | [`maintenance`] | lists for people, and runs that were put aside; all of it can be rebuilt |
+//! | [`log`] | the history of runs: every key, the commit, rule R1 |
+//! | [`store`] | opens a store by URL, probes it, counts its requests |
+//! | [`workflow`] | what a workflow means: pure, no I/O, no clock, no randomness |
+//! | [`env`] | the seam through which time and randomness enter |
+//! | [`proto`] | the gRPC interfaces, as generated |
+//! | [`config`], [`telemetry`] | what an operator may choose; logs and metrics |
 
 pub mod cli;
 pub mod config;
