@@ -14,7 +14,7 @@
 //! | [`log`] | the history of runs: every key, the commit, rule R1 |
 //! | [`store`] | opens a store by URL, probes it, counts its requests |
 //! | [`workflow`] | what a workflow means: pure, no I/O, no clock, no randomness |
-//! | [`env`] | the seam through which time and randomness enter |
+//! | [`env`](mod@env) | the seam through which time and randomness enter |
 //! | [`proto`] | the gRPC interfaces, as generated |
 //! | [`config`], [`telemetry`] | what an operator may choose; logs and metrics |
 
