@@ -261,9 +261,9 @@ impl Board {
         self.lock().fit(poller, ready, now, self.lease)
     }
 
-    /// Whether any poll waits.
-    pub fn has_waiting(&self) -> bool {
-        self.lock().waiting.iter().any(|(_, waiting)| !waiting.grant.is_closed())
+    /// How many polls wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.iter().filter(|(_, waiting)| !waiting.grant.is_closed()).count()
     }
 
     /// Puts a task up for whoever polls, and tells the polls that wait and fit. What is known of

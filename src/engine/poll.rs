@@ -90,9 +90,9 @@ impl Engine {
         }
     }
 
-    /// Whether a poll waits here, so that a step that becomes ready is handed out at once.
-    pub fn has_waiting_poll(&self) -> bool {
-        self.inner.board.has_waiting()
+    /// How many polls wait here: so many steps that become ready are handed out at once.
+    pub fn waiting_polls(&self) -> usize {
+        self.inner.board.waiting()
     }
 
     /// A task that is the worker's already, under a lease that runs.

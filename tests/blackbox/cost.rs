@@ -69,10 +69,148 @@ async fn a_warm_chain_of_ten_steps_costs_12_put_and_no_get_or_list() {
     client.until(&id, State::ExecutionCompleted).await;
 }
 
+#[tokio::test]
+async fn a_cold_start_by_version_costs_one_get_more_and_no_list() {
+    let bucket = Bucket::new();
+    let first = Instance::start(bucket.store().await, &Setup::counted()).await;
+    let version = put_chain(&mut first.client().await, "chain", 3).await;
+    let cold = Instance::start(bucket.store().await, &Setup::counted()).await;
+    let before = cold.engine.store().requests();
+    start_by_version(&mut cold.client().await, "chain", version).await;
+    cold.settle().await;
+    let cost = cold.engine.store().requests() - before;
+    // Guard and start commit; the offer, as nobody polls; the blueprint.
+    assert_eq!(on_the_way(cost), (3, 1, 0), "{cost}");
+    assert_eq!(cost.in_family(Operation::Put, Family::Queue), 1, "{cost}");
+}
+
+#[tokio::test]
+async fn a_start_by_name_costs_one_get_more_on_a_store_that_others_share() {
+    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    put_chain(&mut client, "chain", 3).await;
+    let before = instance.engine.store().requests();
+    client.execute("chain", json!({})).await;
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    assert_eq!(on_the_way(cost), (3, 1, 0), "{cost}");
+}
+
+#[tokio::test]
+async fn a_cold_submit_costs_two_get_more_and_no_list() {
+    let bucket = Bucket::new();
+    let first = Instance::start(bucket.store().await, &Setup::counted()).await;
+    let mut client = first.client().await;
+    let version = put_chain(&mut client, "chain", 10).await;
+    start_by_version(&mut client, "chain", version).await;
+    for step in 0..9 {
+        let task = client.poll("w1", 10_000).await.expect("a task");
+        assert_eq!(task.step_name, format!("step{step}"));
+        let cold = Instance::start(bucket.store().await, &Setup::counted()).await;
+        let before = cold.engine.store().requests();
+        let done = Done::Success(json!({"ok": "x".repeat(1000)}));
+        let ack = cold.client().await.submit("w1", &task, done).await;
+        assert!(ack.success, "{}", ack.message);
+        cold.settle().await;
+        let cost = cold.engine.store().requests() - before;
+        // The commit, and the offer of the next step, as nobody polls there; tail and blueprint.
+        assert_eq!(on_the_way(cost), (2, 2, 0), "step {step}: {cost}");
+    }
+}
+
+#[tokio::test]
+async fn the_thousandth_step_costs_what_the_tenth_does() {
+    const STEPS: usize = 1000;
+    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    let version = put_chain(&mut client, "long", STEPS).await;
+    client.register("w1", &[]).await;
+    start_by_version(&mut client, "long", version).await;
+    instance.settle().await;
+    let mut costs = vec![];
+    let mut stored = vec![];
+    let result = "x".repeat(92);
+    let mut task = client.poll("w1", 10_000).await.expect("the first task");
+    for step in 0..STEPS {
+        let before = instance.engine.store().requests();
+        client.submit("w1", &task, Done::Success(json!({"ok": result}))).await;
+        if step + 1 < STEPS {
+            task = client.poll("w1", 10_000).await.expect("the next task");
+            let cost = instance.engine.store().requests() - before;
+            costs.push(on_the_way(cost));
+            stored.push(cost.bytes_written_in(Family::Run));
+        }
+    }
+    assert_eq!((costs[9], costs[STEPS - 2]), ((1, 0, 0), (1, 0, 0)));
+    assert!(costs.iter().all(|cost| *cost == (1, 0, 0)), "{costs:?}");
+    let worst = stored.windows(32).map(|window| window.iter().sum::<u64>() / 32).max();
+    assert!(worst.is_some_and(|mean| mean <= 4096), "a mean of {worst:?} bytes a commit");
+}
+
+#[tokio::test]
+async fn the_leases_of_a_fan_out_ride_in_one_commit() {
+    const WIDTH: usize = 20;
+    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    let names: Vec<String> = (0..WIDTH).map(|n| format!("part{n}")).collect();
+    let mut steps: Vec<(&str, &[&str])> = vec![("split", &[])];
+    steps.extend(names.iter().map(|name| (name.as_str(), &["split"] as &[&str])));
+    client.blueprint("fan", &steps).await;
+    client.execute("fan", json!({})).await;
+    let split = client.poll("w0", 10_000).await.expect("split");
+    // One of the parts is reserved for the next poll of whoever submits.
+    let polls: Vec<_> = (1..WIDTH)
+        .map(|n| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.poll(&format!("p{n}"), 10_000).await })
+        })
+        .collect();
+    while instance.engine.waiting_polls() < WIDTH - 1 {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    instance.settle().await;
+    let before = instance.engine.store().requests();
+    client.submit("w0", &split, Done::Success(json!({"ok": 1}))).await;
+    for poll in polls {
+        assert!(poll.await.expect("polled").is_some());
+    }
+    assert!(client.poll("w0", 10_000).await.is_some());
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    assert_eq!(cost.in_family(Operation::Put, Family::Run), 1, "{cost}");
+    assert_eq!(cost.in_family(Operation::Put, Family::Queue), 0, "{cost}");
+    assert_eq!(cost.get(), 0, "{cost}");
+}
+
+#[tokio::test]
+async fn a_sleep_costs_a_timer_a_guard_and_a_commit() {
+    let setup = Setup { background: true, ..Setup::counted() };
+    let instance = Instance::start(Bucket::new().store().await, &setup).await;
+    let mut client = instance.client().await;
+    client.register("w1", &[]).await;
+    client.blueprint("nap", &[("nap", &[]), ("after", &["nap"])]).await;
+    let id = client.execute("nap", json!({})).await;
+    let nap = client.poll("w1", 10_000).await.expect("nap");
+    instance.settle().await;
+    let before = instance.engine.store().requests();
+    let sleep = Done::Sleep { millis: 400, data: json!({}) };
+    client.submit("w1", &nap, sleep).await;
+    let after = client.poll("w1", 10_000).await.expect("the step after the sleep");
+    assert_eq!(after.step_name, "after");
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    // Going to sleep: a commit and a timer. Waking: a guard and a commit. Each deletes what it ends.
+    assert_eq!(cost.in_family(Operation::Put, Family::Run), 2, "{cost}");
+    assert_eq!(cost.in_family(Operation::Put, Family::Wake), 2, "{cost}");
+    assert_eq!(cost.in_family(Operation::Delete, Family::Wake), 2, "{cost}");
+    client.submit("w1", &after, Done::Success(json!({}))).await;
+    client.until(&id, State::ExecutionCompleted).await;
+}
+
 /// Waits until the poll that was just sent waits at the engine.
 async fn until_polling(instance: &Instance) {
     let begun = std::time::Instant::now();
-    while !instance.engine.has_waiting_poll() {
+    while instance.engine.waiting_polls() == 0 {
         assert!(begun.elapsed() < crate::support::PATIENCE, "the poll did not arrive");
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
