@@ -178,21 +178,14 @@ impl Engine {
         let decide = |command| workflow::decide(&mut draft, &blueprint.blueprint, command, policy);
         let answers: Answers = batch.iter().map(|pending| &pending.command).map(decide).collect();
 
-        // A refusal that a later commit could turn into another answer is not given from memory, nor
-        // from a hint, before the log was seen to end there.
-        let may_change = answers.iter().any(|answer| matches!(answer, Err(no) if !no.is_final()));
-        if may_change && draft.is_empty() {
-            let mut loaded = rest.with(draft.discard(), blueprint);
-            if self.is_behind(&mut loaded, from_cache).await? {
-                return Ok(Tried::Stale { seen: loaded.state.seq + 1 });
-            }
-            self.inner.memory.put(loaded);
-            return Ok(Tried::Answered(answers, handle));
-        }
         if draft.is_empty() {
+            // A refusal that a later commit could turn into another answer is not given from memory,
+            // nor from a hint, before the log was seen to end there; and what a waker puts and
+            // deletes next follows from the newest state only.
+            let may_change =
+                answers.iter().any(|answer| matches!(answer, Err(no) if !no.is_final()));
             let mut loaded = rest.with(draft.discard(), blueprint);
-            // What a waker puts and deletes next follows from this state: it must be the newest.
-            if is_woken(batch) && self.is_behind(&mut loaded, from_cache).await? {
+            if (may_change || is_woken(batch)) && self.is_behind(&mut loaded, from_cache).await? {
                 return Ok(Tried::Stale { seen: loaded.state.seq + 1 });
             }
             self.after_nothing(&loaded, batch);

@@ -8,8 +8,13 @@
 #![allow(unreachable_pub, reason = "a test binary has no one to reach")]
 
 mod approval;
+mod clock;
 mod cost;
+mod crash;
 mod dispatch;
+#[path = "../support/faulty.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod faulty;
 mod instances;
 mod start;
 mod support;

@@ -141,6 +141,11 @@ pub struct Instance {
 impl Instance {
     /// Starts an engine on `store`.
     pub async fn start(store: Store, setup: &Setup) -> Self {
+        Self::start_in(store, setup, SystemEnv::shared()).await
+    }
+
+    /// As [`Self::start`], with a clock of the test's own.
+    pub async fn start_in(store: Store, setup: &Setup, env: Arc<dyn Env>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let config = Config {
@@ -155,7 +160,7 @@ impl Instance {
             .enable_all()
             .build()
             .expect("a runtime");
-        let engine = Engine::new(store, SystemEnv::shared(), 1, config);
+        let engine = Engine::new(store, env, 1, config);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let listener = listener.into_std().expect("a listener");
@@ -358,7 +363,7 @@ pub enum Done {
 }
 
 impl Done {
-    fn result(self, worker: &str, task: &wire::Task) -> wire::TaskResult {
+    pub fn result(self, worker: &str, task: &wire::Task) -> wire::TaskResult {
         let mut result = wire::TaskResult {
             task_id: task.task_id.clone(),
             execution_id: task.execution_id.clone(),

@@ -114,9 +114,11 @@ impl State {
         self.log.push((op, key.to_owned()));
         if let Some(crash) = &mut self.crash {
             let Some(left) = crash.served.checked_sub(1) else { return Some(Fault::Fail) };
-            crash.served = left;
-            if left == 0 && crash.last_reply_lost {
-                return Some(Fault::LoseReply);
+            if op != Op::List {
+                crash.served = left;
+                if left == 0 && crash.last_reply_lost {
+                    return Some(Fault::LoseReply);
+                }
             }
         }
         let fits = |rule: &&mut Rule| rule.op == op && key.starts_with(&rule.prefix);
@@ -164,6 +166,9 @@ impl FaultyStore {
     }
 
     /// Serves `count` more requests and fails all after them: the process died between two requests.
+    ///
+    /// Lists are served meanwhile and do not count: they go on by themselves while nothing happens,
+    /// change nothing, and whoever dies after one leaves what he left before it.
     pub(crate) fn crash_after(&self, count: usize) {
         self.state().crash = Some(Crash { served: count, last_reply_lost: false });
     }
