@@ -19,7 +19,7 @@ demo: build $(SDK)/.ready ## a workflow sleeps, its engine is killed, and it com
 test: test-rust test-sdk test-s3 ## everything that must hold before a commit
 
 test-rust: ## unit tests, the black-box suite, the store contract
-	cargo test
+	cargo test --no-fail-fast
 
 test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, against the real binary
 	cd tests/sdk && ../../$(SDK)/bin/python -m pytest

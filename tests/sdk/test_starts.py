@@ -166,7 +166,9 @@ def test_the_sdks_empty_filters_list_everything(own_engine, connect, workers):
     reader.close()
 
 
-def test_an_execution_that_takes_too_long_fails(client):
+def test_an_execution_that_takes_too_long_fails(own_engine, connect):
+    # Without timers in memory, the guard is what notices.
+    client = connect(own_engine("--guard-interval", "2s"))
     client.submit("idle", ("never_served", []))
     execution = client.start("idle", timeout_ms=1000).execution_id
     status = client.failed(execution)
