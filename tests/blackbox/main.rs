@@ -16,6 +16,7 @@ mod dispatch;
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod faulty;
 mod instances;
+mod kill;
 mod start;
 mod support;
 mod workflows;
