@@ -40,7 +40,7 @@ impl WakeKind {
 }
 
 /// The longest interval of a guard on a run that does not move.
-const LADDER_TOP: Duration = Duration::from_secs(3600);
+const LADDER_TOP: Duration = Duration::from_hours(1);
 
 impl State {
     /// The entries that the run needs right after its last commit.

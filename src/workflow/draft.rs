@@ -146,6 +146,7 @@ mod tests {
         },
     };
 
+    #[expect(clippy::unnecessary_wraps, reason = "the form that a sealed draft has")]
     fn guard(epoch: Seq, due: u64) -> Option<Guard> {
         Some(Guard { epoch, due: after(due) })
     }

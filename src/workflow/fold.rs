@@ -124,10 +124,8 @@ impl Folder {
             Event::StepCompleted { step, attempt, result, .. } => {
                 self.complete(step, *attempt, &Stored::new(at, result));
             }
-            Event::AttemptFailed { step, attempt, error } => {
-                self.step(step).failure = Some((*attempt, error.clone()));
-            }
-            Event::StepFailed { step, error, attempt, .. } => {
+            Event::AttemptFailed { step, attempt, error }
+            | Event::StepFailed { step, error, attempt, .. } => {
                 self.step(step).failure = Some((*attempt, error.clone()));
             }
             Event::AttemptLost { step, reason, .. } => match reason {

@@ -96,7 +96,7 @@ impl ExecutionId {
         Ok(Self(id.into()))
     }
 
-    /// An id of our own: a UUIDv7 of `now` and `random`, so that ids sort by age.
+    /// An id of our own: a version 7 UUID of `now` and `random`, so that ids sort by age.
     pub fn made(now: super::Timestamp, random: u128) -> Self {
         let bytes = random.to_le_bytes();
         let mut tail = [0; 10];

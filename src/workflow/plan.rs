@@ -267,7 +267,7 @@ mod tests {
         let nothing = |_| None;
         let chain = |n: usize| n.checked_sub(1);
         let star = |n: usize| (n > 0).then_some(0);
-        let groups = |n: usize| (n % 100 != 0).then_some(n / 100 * 100);
+        let groups = |n: usize| (!n.is_multiple_of(100)).then_some(n / 100 * 100);
         let shapes: [&dyn Fn(usize) -> Option<usize>; 4] = [&nothing, &chain, &star, &groups];
         for shape in shapes {
             let depends: Vec<Vec<&str>> = (0..10_000)

@@ -77,7 +77,7 @@ impl Places {
             let places = self.0.lock().expect("places");
             places[turn % places.len()]
         };
-        Client::connect(address).await
+        Client::connect(address)
     }
 }
 

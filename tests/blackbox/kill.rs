@@ -23,9 +23,9 @@ const EXECUTIONS: usize = 50;
 const KILLS: usize = 20;
 const WORKERS: usize = 4;
 const SLEEP_MS: i64 = 400;
-/// What a timer may be late beside the time that no engine ran: the scan of the guards, which also
-/// brings back what died before its timer was written.
-const TICK_MS: u64 = 15_000;
+/// What a sleep may be late beside the time that no engine ran: the walk at start and the scan of the
+/// timers bring it back within a second or two; 24 ms was the latest of four runs.
+const TICK_MS: u64 = 5_000;
 
 /// The engine's process, its directory and its address.
 struct Process<'a> {
@@ -108,7 +108,7 @@ async fn fifty_executions_survive_twenty_kills() {
     drop(port);
     let mut engine = Process { directory: directory.path(), address, child: None, pauses: vec![] };
     engine.start();
-    let client = Client::connect(address).await;
+    let client = Client::connect(address);
     engine.wait_until_ready(&client).await;
     client
         .clone()
@@ -170,7 +170,7 @@ async fn closed_history(client: &Client, id: &str) -> Vec<(u64, Value)> {
         if status.status() == wire::ExecutionState::ExecutionCompleted {
             break;
         }
-        assert!(SystemEnv.now().since(begun) < Duration::from_secs(60), "stuck: {status:#?}");
+        assert!(SystemEnv.now().since(begun) < Duration::from_mins(1), "stuck: {status:#?}");
         pause(20).await;
     }
     let request = v1::HistoryRequest { execution_id: id.to_owned(), ..Default::default() };

@@ -6,6 +6,20 @@
 //! * `LAZARUS_TEST_S3_URL=s3://bucket/prefix`: a bucket over the wire, in place of memory.
 
 #![allow(unreachable_pub, reason = "a test binary has no one to reach")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a client outside the engine has a clock, tasks and a terminal of its own"
+)]
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::large_types_passed_by_value,
+    clippy::type_complexity,
+    clippy::unused_async,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that meets what it does not expect fails"
+)]
 
 mod approval;
 mod clock;

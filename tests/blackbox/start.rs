@@ -232,7 +232,7 @@ async fn large_and_odd_payloads_pass_through_steps_and_stay_out_of_commits() {
     let given = json!({"large": large, "odd": odd, "n": -1.5e300, "nested": [[{"": null}], true]});
     let _worker = Worker::start(client.clone(), "w1", |task| {
         let inputs = json(task.step_inputs.as_ref().expect("inputs"));
-        Done::Success(json!({"ok": inputs.get("first").unwrap_or(&inputs["inputs"])}))
+        Done::Success(json!({"ok": inputs.get("first").unwrap_or_else(|| &inputs["inputs"])}))
     });
     let id = client.execute("large", given.clone()).await;
     let status = client.until(&id, State::ExecutionCompleted).await;

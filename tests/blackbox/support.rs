@@ -214,7 +214,7 @@ impl Instance {
 
     /// A client of it.
     pub async fn client(&self) -> Client {
-        Client::connect(self.address).await
+        Client::connect(self.address)
     }
 }
 
@@ -244,7 +244,7 @@ pub struct Client {
 pub type Steps<'a> = &'a [(&'a str, &'a [&'a str])];
 
 impl Client {
-    pub async fn connect(address: SocketAddr) -> Self {
+    pub fn connect(address: SocketAddr) -> Self {
         let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
         let channel = channel.connect_lazy();
         let worker = WorkerServiceClient::new(channel.clone()).max_decoding_message_size(32 << 20);

@@ -114,21 +114,24 @@ fn long_error(fields: &Map<String, Value>) -> Option<String> {
 /// so a result that comes too late is no error: there is nothing that the worker could do better.
 pub(in crate::frontdoor) fn ack(outcome: Result<Answer, Error>) -> Result<Ack, Error> {
     use crate::workflow::Rejection;
-    let error = match outcome {
-        Ok(_) => return Ok(Ack { success: true, message: String::new() }),
-        Err(error) => error,
+    let Err(error) = outcome else {
+        return Ok(Ack { success: true, message: String::new() });
     };
-    match error.whole() {
+    let is_too_late = matches!(
+        error.whole(),
         Error::NotFound { .. }
-        | Error::Rejected(
-            Rejection::Closed { .. }
-            | Rejection::Superseded { .. }
-            | Rejection::NotReady { .. }
-            | Rejection::LacksStep { .. }
-            | Rejection::NoLease { .. },
-        ) => Ok(Ack { success: false, message: error.to_string() }),
-        _ => Err(error),
+            | Error::Rejected(
+                Rejection::Closed { .. }
+                    | Rejection::Superseded { .. }
+                    | Rejection::NotReady { .. }
+                    | Rejection::LacksStep { .. }
+                    | Rejection::NoLease { .. },
+            )
+    );
+    if !is_too_late {
+        return Err(error);
     }
+    Ok(Ack { success: false, message: error.to_string() })
 }
 
 #[cfg(test)]

@@ -66,10 +66,8 @@ pub(in crate::frontdoor) fn heartbeat(
 pub(in crate::frontdoor) fn heard(outcome: Result<(), Error>) -> Result<HeartbeatResponse, Error> {
     let acknowledged = match outcome {
         Ok(()) => true,
-        Err(error) => match error.whole() {
-            Error::Rejected(_) | Error::NotFound { .. } => false,
-            _ => return Err(error),
-        },
+        Err(error) if matches!(error.whole(), Error::Rejected(_) | Error::NotFound { .. }) => false,
+        Err(error) => return Err(error),
     };
     Ok(HeartbeatResponse { acknowledged, commands: vec![] })
 }

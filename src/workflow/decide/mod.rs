@@ -44,7 +44,7 @@ impl Policy {
 impl Default for Policy {
     /// Five minutes and one minute (docs/operations.md "Times").
     fn default() -> Self {
-        Self { lease: Duration::from_secs(300), guard: Duration::from_secs(60) }
+        Self { lease: Duration::from_mins(5), guard: Duration::from_mins(1) }
     }
 }
 
@@ -58,6 +58,10 @@ pub fn start(draft: &mut Draft, blueprint: &Blueprint) {
 /// # Errors
 ///
 /// A [`Rejection`]; nothing was written to the draft.
+///
+/// # Panics
+///
+/// When a refused command wrote events, which is a bug.
 pub fn decide(
     draft: &mut Draft,
     blueprint: &Blueprint,
