@@ -6,7 +6,7 @@ S3 := .venv/s3
 PYTHON ?= python3
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sdk test-s3 lint build clean
+.PHONY: help demo test test-rust test-function test-sdk test-s3 lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -16,10 +16,13 @@ help: ## what there is to make
 demo: build $(SDK)/.ready ## a workflow sleeps, its engine is killed, and it comes back (20 s)
 	@$(SDK)/bin/python scripts/demo.py
 
-test: test-rust test-sdk test-s3 ## everything that must hold before a commit
+test: test-rust test-function test-sdk test-s3 ## everything that must hold before a commit
 
 test-rust: ## unit tests, the black-box suite, the store contract
 	cargo test --no-fail-fast
+
+test-function: ## the black-box suite without a cache or timers in memory: the life of a function
+	LAZARUS_TEST_SHAPE=function cargo test --test blackbox
 
 test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, against the real binary
 	cd tests/sdk && ../../$(SDK)/bin/python -m pytest
