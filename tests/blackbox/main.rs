@@ -21,6 +21,7 @@
     reason = "a test that meets what it does not expect fails"
 )]
 
+mod ambiguity;
 mod approval;
 mod clock;
 mod cost;
