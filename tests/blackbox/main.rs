@@ -24,6 +24,7 @@
 mod ambiguity;
 mod approval;
 mod clock;
+mod corrupt;
 mod cost;
 mod crash;
 mod dispatch;
