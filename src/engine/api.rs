@@ -160,6 +160,12 @@ impl Error {
         error
     }
 
+    /// Whether the log of one run is at fault, so that whoever asks for any run's work is served from
+    /// the others.
+    pub fn is_of_one_run(&self) -> bool {
+        matches!(self.whole(), Self::Log(log::Error::Corrupt { .. } | log::Error::TooNew { .. }))
+    }
+
     /// Whether asking the same again gets the same answer.
     pub fn is_final(&self) -> bool {
         match self.whole() {

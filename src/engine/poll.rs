@@ -8,7 +8,7 @@ use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
 use crate::{
     dispatch::{Grant, Held, Match, Offer, Poller, Ready},
     workflow::{
-        Answer, Command, Namespace, Outcome, Phase, Rejection, Submission, Task, TaskToken,
+        Answer, Command, Handle, Namespace, Outcome, Phase, Rejection, Submission, Task, TaskToken,
         Timestamp,
     },
 };
@@ -152,6 +152,7 @@ impl Engine {
                 self.inner.offers.delete(&ready.offer).await;
                 return Ok(None);
             }
+            Err(error) if error.is_of_one_run() => return Ok(pass_over(&handle, &error)),
             Err(error) => {
                 self.inner.board.offer(ready, self.inner.env.now());
                 return Err(error);
@@ -196,6 +197,7 @@ impl Engine {
                 tracing::debug!(run = %handle.run, step = %task.step, %error, "an offer was stale");
                 None
             }
+            Err(error) if error.is_of_one_run() => return Ok(pass_over(&handle, &error)),
             Err(error) => {
                 // It is still to be had, as far as anybody knows.
                 self.inner.board.offer(ready, self.inner.env.now());
@@ -237,6 +239,17 @@ impl Engine {
 
     /// The task under a token, if the worker's lease on it runs; with everything it is called with.
     async fn task_of(
+        &self,
+        worker: &str,
+        token: &TaskToken,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        match self.read_task(worker, token).await {
+            Err(error) if error.is_of_one_run() => Ok(pass_over(&token.handle, &error)),
+            read => read,
+        }
+    }
+
+    async fn read_task(
         &self,
         worker: &str,
         token: &TaskToken,
@@ -355,6 +368,13 @@ impl Engine {
     fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
         self.inner.board.release(namespace, worker, token.handle.run, &token.task);
     }
+}
+
+/// Leaves a task of a run that can not be read to the wakers: a poll asks for any work, and whoever
+/// polls has nothing to do with that run.
+fn pass_over<T>(handle: &Handle, error: &Error) -> Option<T> {
+    tracing::warn!(run = %handle.run, %error, "a task was passed over");
+    None
 }
 
 /// Shares an error among those who asked for one commit.
