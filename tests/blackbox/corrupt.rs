@@ -159,6 +159,8 @@ async fn a_run_that_stays_corrupt_is_taken_out_of_the_way_and_comes_back_when_me
     world.time_passes(Duration::from_secs(60)).await;
     world.time_passes(Duration::from_secs(60)).await;
     world.finish(&bystander).await;
+    let task = world.client.poll("w4", 3_000).await;
+    assert!(task.is_none(), "a poll passes over what can not be read: {task:?}");
     let mut passes = 2;
     while world.dead().await.is_empty() {
         world.time_passes(Duration::from_secs(601)).await;
