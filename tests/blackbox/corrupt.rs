@@ -156,8 +156,8 @@ async fn a_run_that_stays_corrupt_is_taken_out_of_the_way_and_comes_back_when_me
     let tail = world.commits().await.pop().expect("a tail");
     world.flip(&tail).await;
     // The leases of the instance that died end, and only the bystander can be looked at.
-    world.time_passes(Duration::from_secs(60)).await;
-    world.time_passes(Duration::from_secs(60)).await;
+    world.time_passes(Duration::from_mins(1)).await;
+    world.time_passes(Duration::from_mins(1)).await;
     world.finish(&bystander).await;
     let task = world.client.poll("w4", 3_000).await;
     assert!(task.is_none(), "a poll passes over what can not be read: {task:?}");
