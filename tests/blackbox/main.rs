@@ -33,6 +33,7 @@ mod dispatch;
 mod faulty;
 mod instances;
 mod kill;
+mod sleepers;
 mod start;
 mod support;
 mod workflows;
