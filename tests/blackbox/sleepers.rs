@@ -86,7 +86,7 @@ async fn ten_thousand_sleepers_cost_no_request_and_under_a_kibibyte_each() {
     let nap = Definition { name: "nap".to_owned(), steps: vec![step] };
     first.put_blueprint(&Namespace::default(), nap, "").await.expect("a valid blueprint");
     many(&first, SLEEPERS, 3_600_000).await;
-    assert!(first.drain(Duration::from_secs(60)).await, "effects did not come to an end");
+    assert!(first.drain(Duration::from_mins(1)).await, "effects did not come to an end");
 
     // Nothing is due: a pass lists the timers and the guards once each, whatever sleeps.
     let before = first.store().requests();
@@ -105,7 +105,7 @@ async fn ten_thousand_sleepers_cost_no_request_and_under_a_kibibyte_each() {
     // Waking those that are due costs so many requests for each of them, and none for the others.
     let second = engine(&filled).await;
     many(&second, DUE, 1).await;
-    assert!(second.drain(Duration::from_secs(60)).await, "effects did not come to an end");
+    assert!(second.drain(Duration::from_mins(1)).await, "effects did not come to an end");
     let before = second.store().requests();
     let mut fired = 0;
     loop {
@@ -115,7 +115,7 @@ async fn ten_thousand_sleepers_cost_no_request_and_under_a_kibibyte_each() {
             break;
         }
     }
-    assert!(second.drain(Duration::from_secs(60)).await, "effects did not come to an end");
+    assert!(second.drain(Duration::from_mins(1)).await, "effects did not come to an end");
     let cost = second.store().requests() - before;
     println!("waking {DUE} of {SLEEPERS}: {cost}");
     assert_eq!(fired, DUE);
