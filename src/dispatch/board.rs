@@ -121,6 +121,8 @@ struct LastPoll {
     no_reservation_until: Timestamp,
 }
 
+/// How many ready tasks are remembered.
+const READY_MAX: usize = 100_000;
 /// How long a worker that stopped polling is remembered.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 
@@ -279,7 +281,12 @@ impl Board {
             ready.blueprint = ready.blueprint.or(known.blueprint);
             ready.without.extend(known.without.into_iter().filter(|(_, until)| *until > now));
         }
+        if inner.ready.len() >= READY_MAX {
+            // It is found again in the store, or by its guard.
+            inner.ready.pop_front();
+        }
         inner.ready.push_back(ready);
+        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
         let ready = inner.ready.back().cloned();
         let lease = self.lease;
         let fitting: Vec<u64> = inner
@@ -298,6 +305,8 @@ impl Board {
 
     /// Chooses a worker for a task that is about to become ready: `submitters` (whose next poll comes
     /// here soon) first, if reservations are made, then a poll that waits.
+    ///
+    /// Nobody once the board is closed: their next polls go elsewhere.
     pub fn choose(
         &self,
         ready: &Ready,
@@ -305,6 +314,9 @@ impl Board {
         now: Timestamp,
     ) -> Option<Candidate> {
         let mut inner = self.lock();
+        if inner.closed {
+            return None;
+        }
         for poller in submitters {
             let name = poller.name();
             let may_reserve =

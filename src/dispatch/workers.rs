@@ -189,6 +189,7 @@ impl Workers {
         };
         let record: Option<Arc<WorkerRecord>> = record.map(Arc::new);
         let mut known = self.lock();
+        make_room(&mut known, &name);
         // A registration that came meanwhile is newer than what was read.
         let entry = known.entry(name).or_insert(Known { record: None, written: now });
         if entry.record.is_none() {
@@ -207,16 +208,22 @@ impl Workers {
 
     fn remember(&self, name: Name, record: Arc<WorkerRecord>, written: Timestamp) {
         let mut known = self.lock();
-        if known.len() >= WORKERS_MAX && !known.contains_key(&name) {
-            let oldest = known.iter().min_by_key(|(_, known)| known.written);
-            if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
-                known.remove(&oldest);
-            }
-        }
+        make_room(&mut known, &name);
         known.insert(name, Known { record: Some(record), written });
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Name, Known>> {
         self.known.lock().expect("BUG: a thread panicked while it held the workers")
+    }
+}
+
+/// Forgets the worker not heard of longest, if there is no room for `name`.
+fn make_room(known: &mut HashMap<Name, Known>, name: &Name) {
+    if known.len() < WORKERS_MAX || known.contains_key(name) {
+        return;
+    }
+    let oldest = known.iter().min_by_key(|(_, known)| known.written);
+    if let Some(oldest) = oldest.map(|(name, _)| name.clone()) {
+        known.remove(&oldest);
     }
 }

@@ -38,10 +38,13 @@ impl Engine {
     pub(super) fn after_commit(&self, before: &Before, loaded: &Loaded, which: Which) {
         let state = &loaded.state;
         let attention = state.attention();
-        let is_new = |entry: &&Attention| !before.attention.contains(entry);
+        let delete = before.attention.difference(&attention);
+        // A guard stands in for timers that were never put, as whoever should have may have died: it
+        // only goes after all of them are surely there.
+        let guard_goes = delete.clone().any(|entry| entry.kind == WakeKind::Guard);
+        let is_new = |entry: &&Attention| guard_goes || !before.attention.contains(entry);
         // A guard was put before the commit that names it.
         let put = attention.iter().filter(is_new).filter(|entry| entry.kind == WakeKind::Timer);
-        let delete = before.attention.difference(&attention);
         let standing = Standing::of(state);
         let has_changed = before.standing != Some(standing);
         let offer = self.take_care_of(loaded, which);

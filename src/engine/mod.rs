@@ -34,7 +34,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    dispatch::{Board, Offers, Workers},
+    dispatch::{Board, Offers, RESERVATION, Workers},
     env::Env,
     log::{Blueprints, RunLog},
     maintenance::{Dead, Feed},
@@ -174,6 +174,8 @@ impl Engine {
     pub fn begin_shutdown(&self) {
         self.inner.closing.cancel();
         self.inner.board.close();
+        // Whoever they are reserved for polls another instance next.
+        self.give_up_reservations(self.inner.env.now().after(RESERVATION));
     }
 
     /// Resolves when every commit and effect in flight is finished; false when `within` passed first.

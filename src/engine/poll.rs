@@ -80,7 +80,7 @@ impl Engine {
             };
             match grant {
                 Grant::Task(token) => {
-                    if let Some(task) = self.task_of(&poller.worker, &token).await? {
+                    if let Some(task) = self.deliver(&poller, &token, false).await? {
                         return Ok(Some(task));
                     }
                 }
@@ -99,13 +99,13 @@ impl Engine {
     async fn take_back(&self, poller: &Poller) -> Result<Option<TaskForWorker>, Error> {
         while let Some(held) = self.inner.board.take_held(poller) {
             let token = held.token.clone();
+            // What was handed out before may have its result through another instance by now.
+            let anew = held.reserved_until.is_none() && !self.inner.store.is_exclusive();
             // Noted before it is read, so that it is not lost if this poll is cut off.
-            let delivered = Held::delivered(token.clone());
-            self.inner.board.hold(&poller.namespace, &poller.worker, delivered);
-            if let Some(task) = self.task_of(&poller.worker, &token).await? {
+            self.inner.board.hold(&poller.namespace, &poller.worker, held);
+            if let Some(task) = self.deliver(poller, &token, anew).await? {
                 return Ok(Some(task));
             }
-            self.let_go(&poller.namespace, &poller.worker, &token);
         }
         Ok(None)
     }
@@ -130,11 +130,33 @@ impl Engine {
         let claimed =
             self.finish(async move { engine.claim_whole(&namespace, &worker, ready, fit).await });
         let Some(token) = claimed.await? else { return Ok(None) };
-        let task = self.task_of(&poller.worker, &token).await?;
-        if task.is_none() {
-            self.let_go(&poller.namespace, &poller.worker, &token);
+        self.deliver(poller, &token, false).await
+    }
+
+    /// The task under a token that is the poller's, noted as handed out. One that can not be read now
+    /// is kept for the worker's next poll; one that is the worker's no more is let go.
+    async fn deliver(
+        &self,
+        poller: &Poller,
+        token: &TaskToken,
+        anew: bool,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        let Poller { namespace, worker, .. } = poller;
+        let hold = |held| self.inner.board.hold(namespace, worker, held);
+        match self.task_of(worker, token, anew).await {
+            Ok(Some(task)) => {
+                hold(Held::delivered(token.clone()));
+                Ok(Some(task))
+            }
+            Ok(None) => {
+                self.let_go(namespace, worker, token);
+                Ok(None)
+            }
+            Err(error) => {
+                hold(Held::reserved(token.clone(), self.inner.env.now()));
+                Err(error)
+            }
         }
-        Ok(task)
     }
 
     /// How well the poller fits a task of which only the offer was known: two workflows may both have
@@ -194,6 +216,10 @@ impl Engine {
                     self.inner.board.offer(Ready { without, ..ready }, self.inner.env.now());
                     return Ok(None);
                 }
+                if matches!(error.whole(), Error::Rejected(Rejection::NotYet { .. })) {
+                    // Whoever offered it has a clock ahead of ours: it is found there again.
+                    return Ok(None);
+                }
                 tracing::debug!(run = %handle.run, step = %task.step, %error, "an offer was stale");
                 None
             }
@@ -221,6 +247,10 @@ impl Engine {
         match self.inner.offers.scan(wanted, now).await {
             Ok(found) => {
                 for offer in found {
+                    let (namespace, step) = (&offer.handle.namespace, &offer.task.step);
+                    if !self.inner.board.has_poller_for(namespace, step) {
+                        continue;
+                    }
                     let is_stored = true;
                     let ready = Ready { offer, blueprint: None, without: vec![], is_stored };
                     self.inner.board.offer(ready, now);
@@ -242,8 +272,9 @@ impl Engine {
         &self,
         worker: &str,
         token: &TaskToken,
+        anew: bool,
     ) -> Result<Option<TaskForWorker>, Error> {
-        match self.read_task(worker, token).await {
+        match self.read_task(worker, token, anew).await {
             Err(error) if error.is_of_one_run() => Ok(pass_over(&token.handle, &error)),
             read => read,
         }
@@ -253,11 +284,12 @@ impl Engine {
         &self,
         worker: &str,
         token: &TaskToken,
+        anew: bool,
     ) -> Result<Option<TaskForWorker>, Error> {
         let Task { step, iteration, attempt } = &token.task;
         let now = self.inner.env.now();
         let found = self
-            .look_at(&token.handle, |loaded| {
+            .look(&token.handle, anew, |loaded| {
                 let open = loaded.state.open.get(step)?;
                 let until = match &open.phase {
                     Phase::Leased { worker: holder, until } if holder == worker => *until,
@@ -344,7 +376,7 @@ impl Engine {
             match self.handle(&token.handle, command).await {
                 Ok(_) => {}
                 // A lease that is gone can not be extended, and its worker can not help it.
-                Err(error) if error.is_final() => {}
+                Err(error) if error.is_final() => self.let_go(namespace, worker, &token),
                 Err(error) => return Err(Error::Shared(error)),
             }
         }

@@ -57,7 +57,7 @@ impl Engine {
         self.look(handle, true, look).await
     }
 
-    async fn look<T>(
+    pub(super) async fn look<T>(
         &self,
         handle: &Handle,
         anew: bool,

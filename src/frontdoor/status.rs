@@ -53,6 +53,7 @@ fn code_of_rejection(rejection: &Rejection) -> Code {
         Rejection::Closed { .. }
         | Rejection::Superseded { .. }
         | Rejection::NotReady { .. }
+        | Rejection::NotYet { .. }
         | Rejection::LacksStep { .. }
         | Rejection::NothingToApprove
         | Rejection::NotWaiting { .. }

@@ -48,6 +48,8 @@ pub enum Rejection {
         "worker `{worker}` said that it does not have step `{step}`; it is not asked again yet"
     )]
     LacksStep { step: StepName, worker: String, until: Timestamp },
+    #[error("step `{step}` is tried again later; its pause is not over")]
+    NotYet { step: StepName },
     #[error("step `{step}` is not in the workflow `{workflow}`")]
     UnknownStep { step: StepName, workflow: String },
     #[error("attempt {attempt} of step `{step}` was never handed out")]
@@ -68,6 +70,7 @@ impl Rejection {
         match self {
             Self::Closed { .. } | Self::Superseded { .. } | Self::UnknownStep { .. } => true,
             Self::NotReady { .. }
+            | Self::NotYet { .. }
             | Self::LacksStep { .. }
             | Self::UnknownAttempt { .. }
             | Self::NothingToApprove

@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::{
     clock::Clock,
-    faulty::{FaultyStore, Op},
+    faulty::{Fault, FaultyStore, Op, Rule},
     support::{Bucket, Client, Done, Instance, PATIENCE, Setup, structure},
 };
 
@@ -305,4 +305,35 @@ async fn every_cut_between_two_requests_recovers_on_one_instance() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_cut_between_two_requests_recovers_on_two_instances() {
     every_cut_recovers(Others::FromTheBeginning).await;
+}
+
+#[tokio::test]
+async fn a_guard_stays_until_every_timer_that_it_stood_in_for_is_written() {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    let setup = Setup { background: false, ..Setup::counted() };
+    let store = Bucket::over(faulty.objects()).store().await;
+    let instance = Instance::start(store, &setup).await;
+    let mut client = instance.client().await;
+    client.blueprint("fork", &[("a", &[]), ("b", &["a"]), ("c", &["a"])]).await;
+    client.execute("fork", serde_json::json!({})).await;
+    let a = client.poll("w1", 5_000).await.expect("a");
+    client.submit("w1", &a, Done::Success(serde_json::json!({"ok": 1}))).await;
+    let b = client.poll("w1", 5_000).await.expect("b or c");
+    let c = client.poll("w2", 5_000).await.expect("the other");
+    instance.settle().await;
+
+    // The first goes to sleep, and its timer is never written: whoever should have is gone.
+    faulty.plan(Rule::on(Op::Put, "wake/0/timer", Fault::Fail).always());
+    let sleep = || Done::Sleep { millis: 3_600_000, data: serde_json::json!({}) };
+    client.submit("w1", &b, sleep()).await;
+    instance.settle().await;
+    assert_eq!(instance.objects("wake/0/timer").await.len(), 0);
+    assert_eq!(instance.objects("wake/0/guard").await.len(), 1);
+
+    // The second parks the run: its guard goes, so both timers have to be there.
+    faulty.heal();
+    client.submit("w2", &c, sleep()).await;
+    instance.settle().await;
+    assert_eq!(instance.objects("wake/0/guard").await.len(), 0);
+    assert_eq!(instance.objects("wake/0/timer").await.len(), 2);
 }

@@ -32,8 +32,11 @@ pub(super) fn decide(
     let is_unfetched = match &open.phase {
         Phase::Ready { not_before, .. } => {
             let is_due = not_before.is_none_or(|due| due <= draft.now());
-            if open.attempt != attempt || !is_due {
+            if open.attempt != attempt {
                 return Err(not_ready());
+            }
+            if !is_due {
+                return Err(Rejection::NotYet { step });
             }
             false
         }
@@ -179,7 +182,10 @@ mod tests {
     fn a_step_is_not_given_before_its_back_off_is_over() {
         let mut run = run(&[("a", &[])]);
         run.leased(&["a"]).at(LEASE_MS).given(Command::Wake);
-        assert_eq!(run.at(LEASE_MS + 999).refused(lease("a", 2, "w2")), not_ready("a"));
+        assert_eq!(
+            run.at(LEASE_MS + 999).refused(lease("a", 2, "w2")),
+            Rejection::NotYet { step: "a".into() }
+        );
         let until = 2 * LEASE_MS + 1_000;
         assert_eq!(
             run.at(LEASE_MS + 1_000).when(lease("a", 2, "w2")),
