@@ -13,8 +13,8 @@ use serde_json::json;
 
 /// How many sleep for an hour.
 const SLEEPERS: usize = 9_900;
-/// What the embedded store may hold of its journal in memory after a start, whatever it is about: not
-/// the engine's, and gone once the buffer was written out.
+/// The size of the embedded store's write buffer, which a start may fill from its journal: allowed for
+/// beside the sleepers, since the process's memory does not tell the two apart.
 const STORE_BUFFER_KIB: u64 = 8 * 1024;
 /// How many are due by the time that all of them sleep.
 const DUE: usize = 100;
