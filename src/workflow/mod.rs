@@ -10,6 +10,7 @@
 mod attention;
 mod blueprint;
 mod command;
+mod condition;
 mod decide;
 mod draft;
 mod event;
@@ -31,6 +32,7 @@ mod time;
 pub use attention::{Attention, WakeKind};
 pub use blueprint::{Blueprint, BlueprintFault, BlueprintFaults, Definition, Step, Version};
 pub use command::{Answer, Command};
+pub use condition::{Condition, View, caution, condition, pattern};
 pub use decide::{Policy, decide, start};
 pub use draft::{Draft, Sealed};
 pub use event::{BlueprintRef, Event, Failure, LossReason, Start};
