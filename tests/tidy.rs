@@ -33,6 +33,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str])] = &[
     ("tonic", &["frontdoor", "cli", "proto"]),
     ("prost", &["frontdoor", "cli", "proto"]),
+    ("rcgen", &["cli"]),
     ("object_store", &["store", "log", "wake", "dispatch", "maintenance"]),
     ("fjall", &["store"]),
     ("SystemTime", &["env"]),
@@ -47,6 +48,7 @@ const IMPURE: &[&str] = &[
     "prost",
     "object_store",
     "fjall",
+    "rcgen",
     "futures",
     "async",
     "await",
