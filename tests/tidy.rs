@@ -33,6 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
 const FENCED: &[(&str, &[&str])] = &[
     ("tonic", &["frontdoor", "cli", "proto"]),
     ("prost", &["frontdoor", "cli", "proto"]),
+    ("rustls", &["frontdoor", "store"]),
+    ("tokio_rustls", &["frontdoor"]),
     ("rcgen", &["cli"]),
     ("object_store", &["store", "log", "wake", "dispatch", "maintenance"]),
     ("fjall", &["store"]),
@@ -48,6 +50,8 @@ const IMPURE: &[&str] = &[
     "prost",
     "object_store",
     "fjall",
+    "rustls",
+    "tokio_rustls",
     "rcgen",
     "futures",
     "async",

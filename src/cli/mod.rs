@@ -26,6 +26,7 @@ mod serve;
 mod serving;
 mod start;
 mod status;
+mod tls;
 mod wake;
 
 use std::sync::Arc;
@@ -177,6 +178,8 @@ mod tests {
         for line in [
             "dev --dir x --grpc 127.0.0.1:1 --grpc 127.0.0.1:2 --http 127.0.0.1:3",
             "serve --store memory: --grpc 0.0.0.0:1 --cache 0 --no-near-timers --guard-interval 2s",
+            "dev --grpc-tls 127.0.0.1:1 --tls-cert a --tls-key b --tls-client-ca c",
+            "serve --store memory: --grpc-tls [::]:1 --tls-cert a --tls-key b --tls-client-ca c",
             "dev-certs certs --host a.example --host 10.0.0.1 --days 30 --force",
             "wake --store memory: --for 55s",
             "start orders --input {} --id a --version 2 --timeout 1h --wait --store memory:",
