@@ -1,10 +1,11 @@
 //! What a worker's submission means, before any state is looked at.
 //!
 //! Workers of the Cerebelum SDK say more than their status field: a step that raised reports
-//! SUCCESS with an `error` envelope, older ones ask for a sleep by a marker in the result, and a
-//! wrongly guessed call comes back as Python's message. Decided here once, for every caller.
+//! SUCCESS with an `error` envelope, older ones ask for a sleep by a marker in the result, the
+//! generic one reports it as a failure, and a wrongly guessed call comes back as Python's message.
+//! Decided here once, for every caller.
 //!
-//! Source: docs/cerebelum.md "Results".
+//! Source: docs/cerebelum.md "Results" and "The generic worker".
 
 use serde_json::{Map, Value};
 
@@ -75,6 +76,9 @@ const NOT_FOUND: &str = "not_found";
 pub(crate) const STEP_ERROR: &str = "step_error";
 const SLEEP_MARKER: &str = "__cerebelum_sleep_request__";
 const APPROVAL_MARKER: &str = "__cerebelum_approval_request__";
+/// The kinds under which the generic worker reports what the SDK raises to ask for a wait.
+const SLEEP_RAISED: &str = "SleepMarker";
+const APPROVAL_RAISED: &str = "ApprovalMarker";
 
 impl Outcome {
     /// What `submission` means for a step called `step`.
@@ -128,10 +132,32 @@ fn of_failure(failure: Failure, step: &str) -> Outcome {
     if failure.kind == NOT_FOUND {
         return Outcome::NotFound;
     }
+    if let Some(asked) = raised_wait(&failure) {
+        return asked;
+    }
     let may_be_call = failure.kind == STEP_ERROR || failure.kind == "TypeError";
     match call_mismatch(&failure.message, step) {
         Some(with_inputs) if may_be_call => Outcome::CallMismatch { with_inputs, failure },
         _ => Outcome::Failed(failure),
+    }
+}
+
+/// The wait that a failure of the generic worker asks for; the message is all that it sends of it.
+fn raised_wait(failure: &Failure) -> Option<Outcome> {
+    let data = Payload::of(Value::Object(Map::new()));
+    match failure.kind.as_str() {
+        SLEEP_RAISED => {
+            let text = failure.message.strip_prefix("Sleep requested for ")?.strip_suffix("ms")?;
+            let duration_ms: i64 = text.parse().ok()?;
+            // Only as Python writes a number: without a plus or zeros before it.
+            (duration_ms.to_string() == text)
+                .then(|| Outcome::Sleep { duration_ms: duration_ms.max(0).unsigned_abs(), data })
+        }
+        APPROVAL_RAISED => {
+            let approval_type = failure.message.strip_prefix("Approval requested: ")?.to_owned();
+            Some(Outcome::Approval { approval_type, data, timeout_ms: None })
+        }
+        _ => None,
     }
 }
 
@@ -264,6 +290,53 @@ mod tests {
                 timeout_ms: None
             }
         );
+    }
+
+    #[test]
+    fn what_the_generic_worker_reports_as_raised_is_sleep_and_approval() {
+        let of = |kind: &str, message: &str| {
+            Outcome::of(Submission::Failed(failure(kind, message)), "ship")
+        };
+        let sleep = |duration_ms| Outcome::Sleep { duration_ms, data: Payload::of(json!({})) };
+        assert_eq!(of("SleepMarker", "Sleep requested for 10000ms"), sleep(10_000));
+        assert_eq!(of("SleepMarker", "Sleep requested for 0ms"), sleep(0));
+        assert_eq!(of("SleepMarker", "Sleep requested for -5ms"), sleep(0));
+        for approval_type in ["manual", "legal: two people"] {
+            let message = format!("Approval requested: {approval_type}");
+            assert_eq!(
+                of("ApprovalMarker", &message),
+                Outcome::Approval {
+                    approval_type: approval_type.to_owned(),
+                    data: Payload::of(json!({})),
+                    timeout_ms: None
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_raised_wait_stays_a_failure() {
+        for (kind, message) in [
+            ("SleepMarker", "Sleep requested for 1.5ms"),
+            ("SleepMarker", "Sleep requested for +5ms"),
+            ("SleepMarker", "Sleep requested for 007ms"),
+            ("SleepMarker", "Sleep requested for ms"),
+            ("SleepMarker", "Sleep requested for 99999999999999999999ms"),
+            ("SleepMarker", "Sleep requested for 5ms "),
+            ("SleepMarker", "Approval requested: manual"),
+            ("SleepMarker", ""),
+            ("ApprovalMarker", "Approval requested"),
+            ("ApprovalMarker", "Sleep requested for 5ms"),
+            ("step_error", "Sleep requested for 5ms"),
+            ("sleepmarker", "Sleep requested for 5ms"),
+            ("ValueError", "Approval requested: manual"),
+        ] {
+            assert_eq!(
+                Outcome::of(Submission::Failed(failure(kind, message)), "ship"),
+                Outcome::Failed(failure(kind, message)),
+                "{kind}: {message}"
+            );
+        }
     }
 
     #[test]

@@ -36,4 +36,5 @@ mod kill;
 mod sleepers;
 mod start;
 mod support;
+mod tls;
 mod workflows;

@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use lazarus::{
     engine::{Config, Engine},
     env::{Env, SystemEnv},
-    frontdoor::{Listeners, serve},
+    frontdoor::{Listeners, Tls, TlsListener, serve},
     proto::cerebelum::{self as wire, worker_service_client::WorkerServiceClient},
     proto::lazarus::{
         self as v1, blueprint_service_client::BlueprintServiceClient,
@@ -129,11 +129,21 @@ impl Setup {
     }
 }
 
+/// A free port of the loopback, to be listened on in whichever runtime.
+fn listen() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
 /// An engine that is served; its own threads, so that it can be killed whole.
 #[derive(Debug)]
 pub struct Instance {
     pub engine: Engine,
     pub address: SocketAddr,
+    /// Where it serves with TLS, if it does.
+    pub tls_address: Option<SocketAddr>,
     runtime: Option<tokio::runtime::Runtime>,
     stop: CancellationToken,
 }
@@ -146,6 +156,16 @@ impl Instance {
 
     /// As [`Self::start`], with a clock of the test's own.
     pub async fn start_in(store: Store, setup: &Setup, env: Arc<dyn Env>) -> Self {
+        Self::start_with(store, setup, env, None).await
+    }
+
+    /// As [`Self::start_in`], on a second listener with TLS too.
+    pub async fn start_with(
+        store: Store,
+        setup: &Setup,
+        env: Arc<dyn Env>,
+        tls: Option<Tls>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let config = Config {
@@ -161,21 +181,23 @@ impl Instance {
             .build()
             .expect("a runtime");
         let engine = Engine::new(store, env, 1, config);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let listener = listener.into_std().expect("a listener");
+        let (listener, address) = listen();
+        let secured = tls.map(|tls| (listen(), tls));
+        let tls_address = secured.as_ref().map(|((_, address), _)| *address);
         let stop = CancellationToken::new();
         let (served, stopped) = (engine.clone(), stop.clone());
         runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            let listeners = Listeners { grpc: vec![listener], http: None };
+            let on = |listener| tokio::net::TcpListener::from_std(listener).expect("a listener");
+            let grpc_tls =
+                secured.map(|((listener, _), tls)| TlsListener { listener: on(listener), tls });
+            let listeners = Listeners { grpc: vec![on(listener)], grpc_tls, http: None };
             serve(served, listeners, None, stopped.cancelled_owned()).await.expect("it serves");
         });
         if setup.background {
             let engine = engine.clone();
             runtime.spawn(async move { engine.run_background().await });
         }
-        Self { engine, address, runtime: Some(runtime), stop }
+        Self { engine, address, tls_address, runtime: Some(runtime), stop }
     }
 
     /// Ends everything in it at whatever await it has got to, as a crash does.
@@ -246,7 +268,11 @@ pub type Steps<'a> = &'a [(&'a str, &'a [&'a str])];
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
-        let channel = channel.connect_lazy();
+        Self::over(channel.connect_lazy())
+    }
+
+    /// A client on a connection of the test's own.
+    pub fn over(channel: Channel) -> Self {
         let worker = WorkerServiceClient::new(channel.clone()).max_decoding_message_size(32 << 20);
         Self {
             worker,
