@@ -90,6 +90,7 @@ pub(super) async fn approve(session: &Session, args: &Approve) -> Result<(), Fai
         response: Some(json::to_wire(json::read("--data", &args.data)?)),
         by: args.by.by.clone(),
         request_id: session.request_id(),
+        run_again: false,
     };
     session.call(async || session.executions().approve(request.clone()).await).await?;
     output::line(format_args!("{} approved", args.id))

@@ -76,7 +76,7 @@ async fn put(session: &Session, file: &str) -> Result<(), Failure> {
 }
 
 fn request(session: &Session, json: Value) -> Result<PutBlueprintRequest, Failure> {
-    let Definition { name, steps } = serde_json::from_value(json).map_err(|error| {
+    let Definition { name, steps, .. } = serde_json::from_value(json).map_err(|error| {
         Failure::usage(
             format_args!("FILE is no definition of a workflow: {error}"),
             "write {\"name\": .., \"steps\": [{\"name\": .., \"depends_on\": [..]}]}",
@@ -86,12 +86,14 @@ fn request(session: &Session, json: Value) -> Result<PutBlueprintRequest, Failur
         name: step.name.to_string(),
         depends_on: step.depends_on.iter().map(ToString::to_string).collect(),
         lease_ms: step.lease_ms.unwrap_or_default(),
+        ..BlueprintStep::default()
     };
     Ok(PutBlueprintRequest {
         namespace: session.namespace.clone(),
         name,
         steps: steps.into_iter().map(step).collect(),
         language: "json".to_owned(),
+        ..PutBlueprintRequest::default()
     })
 }
 
@@ -188,6 +190,7 @@ mod tests {
             name: name.to_owned(),
             depends_on: depends_on.iter().map(ToString::to_string).collect(),
             lease_ms,
+            ..BlueprintStep::default()
         };
         let blueprint = Blueprint {
             name: "orders".to_owned(),

@@ -27,8 +27,25 @@ pub(super) struct Shelf(Mutex<Shelved>);
 struct Shelved {
     versions: HashMap<(Name, Version), Arc<StoredBlueprint>>,
     newest: HashMap<Name, Arc<StoredBlueprint>>,
-    /// By content hash: whether each step is sent `inputs`, where the guess was corrected.
-    calls: HashMap<String, BTreeMap<StepName, bool>>,
+    /// By content hash.
+    calls: HashMap<String, Calls>,
+}
+
+/// How the calls of a blueprint's steps were corrected.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Calls {
+    /// Whether a step is sent `inputs`.
+    pub(super) with_inputs: BTreeMap<StepName, bool>,
+    /// What a step is sent of which only the name is known.
+    pub(super) arguments: BTreeMap<StepName, Vec<StepName>>,
+}
+
+impl Calls {
+    /// What the run of `state` knows.
+    pub(super) fn of(state: &State) -> Self {
+        let State { with_inputs, arguments, .. } = state;
+        Self { with_inputs: with_inputs.clone(), arguments: arguments.clone() }
+    }
 }
 
 impl Shelf {
@@ -59,12 +76,13 @@ impl Engine {
         language: &str,
     ) -> Result<BlueprintPut, Error> {
         self.refuse_when_closing()?;
+        let warnings = definition.warnings();
         let blueprint = Arc::new(Blueprint::new(definition)?);
         let hash = blueprint.hash().to_owned();
         for _ in 0..TRIES_MAX {
             let newest = self.newest_blueprint(namespace, blueprint.name()).await?;
             if let Some(same) = newest.as_ref().filter(|it| it.blueprint.hash() == hash) {
-                return Ok(BlueprintPut { version: same.version, hash, is_new: false });
+                return Ok(BlueprintPut { version: same.version, hash, is_new: false, warnings });
             }
             let version = newest.map_or(0, |newest| newest.version) + 1;
             let stored = StoredBlueprint {
@@ -75,7 +93,7 @@ impl Engine {
             };
             if self.inner.blueprints.put(namespace, &stored).await?.is_some() {
                 self.shelve(namespace, Arc::new(stored), true);
-                return Ok(BlueprintPut { version, hash, is_new: true });
+                return Ok(BlueprintPut { version, hash, is_new: true, warnings });
             }
             // Somebody took this number: what they wrote is not known here yet.
             let taken = self.inner.blueprints.get(namespace, blueprint.name(), version).await?;
@@ -184,18 +202,20 @@ impl Engine {
 
     /// Remembers how the calls of a blueprint's steps were corrected, for the runs that start later.
     pub(super) fn learn_calls(&self, loaded: &Loaded, events: &[Event]) {
-        let corrected = |event: &Event| matches!(event, Event::InputsAdapted { .. });
+        let corrected = |event: &Event| {
+            matches!(event, Event::InputsAdapted { .. } | Event::ArgumentsAdapted { .. })
+        };
         if !events.iter().any(corrected) {
             return;
         }
         let mut known = self.inner.shelf.lock();
         make_room(&mut known.calls);
         let hash = loaded.blueprint.blueprint.hash().to_owned();
-        known.calls.insert(hash, loaded.state.with_inputs.clone());
+        known.calls.insert(hash, Calls::of(&loaded.state));
     }
 
     /// What earlier runs of the blueprint with this content hash taught about its calls.
-    pub(super) fn learnt_calls(&self, hash: &str) -> BTreeMap<StepName, bool> {
+    pub(super) fn learnt_calls(&self, hash: &str) -> Calls {
         self.inner.shelf.lock().calls.get(hash).cloned().unwrap_or_default()
     }
 }

@@ -117,8 +117,8 @@ impl Engine {
         Ok(self.inner.feed.list(namespace, filter, offset, limit).await?)
     }
 
-    /// Approves the step that waits (`step`; none: the only one); `response` is its output.
-    /// `request` sent twice is applied once. Costs 1 LIST, 3 GET and 2 PUT (guard, commit).
+    /// Approves the step that waits (`step`; none: the only one); `response` is its output, or, with
+    /// `again`, the step runs again with it as its `inputs`. `request` sent twice is applied once. Costs 1 LIST, 3 GET and 2 PUT (guard, commit).
     ///
     /// # Errors
     ///
@@ -132,11 +132,11 @@ impl Engine {
         step: Option<StepName>,
         by: &str,
         request: &str,
-        response: serde_json::Value,
+        (response, again): (serde_json::Value, bool),
     ) -> Result<Answer, Error> {
         let (by, request) = (by.to_owned(), request.to_owned());
         let response = Payload::of(response);
-        let command = Command::Approve { step, by, request, response };
+        let command = Command::Approve { step, by, request, response, again };
         self.change(namespace, execution, command).await
     }
 
@@ -189,7 +189,7 @@ impl Engine {
     }
 
     /// The run that an execution id stands for now.
-    async fn newest_run(
+    pub(super) async fn newest_run(
         &self,
         namespace: &Namespace,
         execution: &ExecutionId,

@@ -194,8 +194,12 @@ mod tests {
     }
 
     fn version(number: Version, step: &str) -> StoredBlueprint {
-        let step = Step { name: step.into(), depends_on: vec![], lease_ms: None };
-        let definition = Definition { name: "Orders v2/ö".to_owned(), steps: vec![step] };
+        let step = Step { name: step.into(), ..Step::default() };
+        let definition = Definition {
+            name: "Orders v2/ö".to_owned(),
+            steps: vec![step],
+            ..Definition::default()
+        };
         let blueprint = Arc::new(Blueprint::new(definition).expect("valid"));
         let created = Timestamp::from_millis(1_764_000_000_000);
         StoredBlueprint { version: number, created, language: "python".to_owned(), blueprint }

@@ -4,13 +4,17 @@
 //! the state is a bug of the writer and panics; logs with broken bytes never get this far, because
 //! the log checks them first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
+    blueprint::END,
     event::{Event, Failure, LossReason, Start},
     id::{Seq, StepName},
     payload::{At, Json, Payload, Stored},
-    state::{Deadline, Done, Guard, KEPT_BYTES_MAX, OpenStep, Phase, REQUESTS_MAX, State, Status},
+    state::{
+        Deadline, Done, Guard, Iteration, KEPT_BYTES_MAX, OpenStep, Phase, REQUESTS_MAX, State,
+        Status,
+    },
     time::Timestamp,
 };
 
@@ -105,13 +109,17 @@ impl Folder {
             Event::GuardArmed { epoch, due } => {
                 self.state().guard = Some(Guard { epoch: *epoch, due: *due });
             }
-            Event::StepScheduled { step, iteration, attempt, not_before } => {
-                let phase = Phase::Ready { since: seq, not_before: *not_before };
+            Event::StepScheduled { step, iteration, attempt, not_before, start_by } => {
+                let (not_before, start_by) = (*not_before, *start_by);
+                let phase = Phase::Ready { since: seq, not_before, start_by };
                 let open = self.open(step, *iteration, phase);
                 open.attempt = *attempt;
             }
-            Event::StepStarted { step, iteration, attempt, worker, lease_until, .. } => {
-                let phase = Phase::Leased { worker: worker.clone(), until: *lease_until };
+            Event::StepStarted {
+                step, iteration, attempt, worker, lease_until, close_by, ..
+            } => {
+                let (worker, until, close_by) = (worker.clone(), *lease_until, *close_by);
+                let phase = Phase::Leased { worker, until, close_by };
                 let open = self.open(step, *iteration, phase);
                 open.attempt = *attempt;
                 open.started.get_or_insert(time);
@@ -128,6 +136,29 @@ impl Folder {
             | Event::StepFailed { step, error, attempt, .. } => {
                 self.step(step).failure = Some((*attempt, error.clone()));
             }
+            Event::StepRetried { step, attempt, error, .. } => {
+                let open = self.step(step);
+                open.failures += 1;
+                open.counted = open.counted.max(*attempt);
+                open.failure = None;
+                open.last_failure = Some(Failure { stacktrace: String::new(), ..error.clone() });
+            }
+            Event::FailureCaught { step, attempt, output, .. } => {
+                let failure = self.step(step).failure.take();
+                let (_, failure) = failure.expect("BUG: a failure is caught that nobody saw");
+                self.complete(step, *attempt, &Stored::new(at, output));
+                self.state().caught.insert(step.clone(), failure);
+            }
+            Event::TransitionTaken { step, to, skipped, cleared, .. } => {
+                self.clear(cleared);
+                self.skip(skipped, Some(step));
+                if &**to != END {
+                    self.state().skipped.remove(to);
+                    self.state().chosen.insert(to.clone(), step.clone());
+                }
+            }
+            Event::StepsSkipped { steps } => self.skip(steps, None),
+            Event::ConditionNotEvaluated { .. } => {}
             Event::AttemptLost { step, reason, .. } => match reason {
                 LossReason::LeaseEnded => self.step(step).losses += 1,
                 LossReason::NotFetched => {}
@@ -140,6 +171,12 @@ impl Folder {
             Event::InputsAdapted { step, attempt, with_inputs } => {
                 self.step(step).adapted = Some(*attempt);
                 self.state().with_inputs.insert(step.clone(), *with_inputs);
+            }
+            Event::ArgumentsAdapted { step, attempt, arguments } => {
+                let open = self.step(step);
+                open.adapted = Some(*attempt);
+                open.adaptations += 1;
+                self.state().arguments.insert(step.clone(), arguments.clone());
             }
             Event::SleepStarted { step, attempt, duration_ms, until, data, .. } => {
                 let data = Stored::new(at, data);
@@ -175,6 +212,12 @@ impl Folder {
                 self.complete(step, attempt, &Stored::new(at, response));
                 self.remember(request);
             }
+            Event::ApprovalAnswered { step, request, response, .. } => {
+                let open = self.step(step);
+                open.answer = Some(Stored::new(at, response));
+                open.counted = open.attempt;
+                self.remember(request);
+            }
             Event::ApprovalRejected { step, request, reason, by } => {
                 let error = approval_rejected(by, reason);
                 let open = self.step(step);
@@ -184,6 +227,20 @@ impl Folder {
             Event::ApprovalTimedOut { step } => {
                 let open = self.step(step);
                 open.failure = Some((open.attempt, approval_timed_out()));
+            }
+            Event::ResultKept { step, iteration, attempt, started, ended, result, error } => {
+                let times = (*started, *ended);
+                self.done(step, (*iteration, *attempt), times, &Stored::new(at, result));
+                if let Some(error) = error {
+                    self.state().caught.insert(step.clone(), error.clone());
+                }
+            }
+            Event::WayKept { skipped, chosen, iterations } => {
+                let state = self.state();
+                (state.skipped, state.chosen) = (skipped.clone(), chosen.clone());
+                let first =
+                    |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0));
+                state.iterations = iterations.iter().map(first).collect();
             }
             Event::ExecutionCompleted => self.end(Status::Completed),
             Event::ExecutionFailed { step, error } => {
@@ -207,8 +264,13 @@ impl Folder {
             phase: phase.clone(),
             started: None,
             losses: 0,
+            failures: 0,
+            counted: 0,
+            last_failure: None,
+            answer: None,
             failure: None,
             adapted: None,
+            adaptations: 0,
             without: vec![],
         };
         let open = self.state().open.entry(step.clone()).or_insert(fresh);
@@ -218,15 +280,55 @@ impl Folder {
 
     fn complete(&mut self, step: &StepName, attempt: u32, output: &Stored) {
         let time = self.commit.time;
+        let open = self.state().open.remove(step);
+        let open = open.expect("BUG: a step completes that is not open");
+        let times = (open.started.unwrap_or(time), time);
+        self.done(step, (open.iteration, attempt), times, output);
+    }
+
+    fn done(
+        &mut self,
+        step: &StepName,
+        (iteration, attempt): (u32, u32),
+        (began, ended): (Timestamp, Timestamp),
+        output: &Stored,
+    ) {
         let state = self.state();
-        let open = state.open.remove(step).expect("BUG: a step completes that is not open");
+        let started = state.started.as_millis();
         let offset =
-            |at: Timestamp| u64::try_from(at.since(state.started).as_millis()).unwrap_or(u64::MAX);
-        let began = offset(open.started.unwrap_or(time));
+            |at: Timestamp| at.as_millis().cast_signed().wrapping_sub(started.cast_signed());
         let At(seq, index) = output.at;
-        let done = Done(open.iteration, attempt, began, offset(time), seq, index, output.bytes);
+        let done = Done(iteration, attempt, offset(began), offset(ended), seq, index, output.bytes);
         state.done.insert(step.clone(), done);
         keep(state, step, output.value.as_ref(), output.bytes);
+    }
+
+    fn skip(&mut self, steps: &[StepName], by: Option<&StepName>) {
+        let skipped = steps.iter().map(|step| (step.clone(), by.cloned()));
+        self.state().skipped.extend(skipped);
+    }
+
+    /// Forgets what the steps have come to: each begins its next iteration when it is ready again.
+    /// What a step that is not among them has decided stays decided.
+    fn clear(&mut self, steps: &[StepName]) {
+        let cleared: BTreeSet<&StepName> = steps.iter().collect();
+        let state = self.state();
+        for step in steps {
+            let open = state.open.remove(step).map(|open| Iteration(open.iteration, 0));
+            let done = state.done.remove(step);
+            if let Some(done) = done {
+                forget(state, step, done.6);
+            }
+            let before = open.or(done.map(|done| Iteration(done.iteration(), done.attempt())));
+            if let Some(Iteration(iteration, attempt)) = before {
+                state.iterations.insert(step.clone(), Iteration(iteration + 1, attempt));
+            }
+            state.caught.remove(step);
+        }
+        state.chosen.retain(|_, by| !cleared.contains(by));
+        state.skipped.retain(|step, by| {
+            !cleared.contains(step) || by.as_ref().is_some_and(|by| !cleared.contains(by))
+        });
     }
 
     fn end_sleep(&mut self, step: &StepName) {
@@ -277,6 +379,14 @@ fn keep(state: &mut State, step: &StepName, value: Option<&Json>, bytes: u64) {
     }
 }
 
+/// Takes the output of a step that is done no more out of what the state carries.
+fn forget(state: &mut State, step: &StepName, bytes: u64) {
+    if let Some(at) = state.kept.iter().position(|(name, _)| name == step) {
+        state.kept.remove(at);
+        state.kept_bytes -= bytes;
+    }
+}
+
 fn started(start: &Start, at: At, time: Timestamp) -> State {
     let deadline = start.deadline.map(|due| Deadline {
         due,
@@ -306,6 +416,12 @@ fn started(start: &Start, at: At, time: Timestamp) -> State {
         kept: VecDeque::new(),
         kept_bytes: 0,
         with_inputs: start.with_inputs.clone(),
+        arguments: start.arguments.clone(),
+        skipped: BTreeMap::new(),
+        chosen: BTreeMap::new(),
+        caught: BTreeMap::new(),
+        iterations: BTreeMap::new(),
+        resumed: start.resumed.clone(),
         requests: VecDeque::new(),
     }
 }

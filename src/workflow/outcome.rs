@@ -9,7 +9,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{event::Failure, payload::Payload};
+use super::{event::Failure, inputs::INPUTS, payload::Payload};
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,11 +38,30 @@ pub enum Outcome {
     NotFound,
     /// The step's function could not be called with the arguments it was sent; nothing ran.
     CallMismatch {
-        /// Whether it has to be sent the workflow's `inputs`.
-        with_inputs: bool,
-        /// What it counts as when the call was corrected before.
+        /// What was wrong with the call.
+        mismatch: Mismatch,
+        /// What it counts as when the call can not be corrected.
         failure: Failure,
     },
+}
+
+/// Which arguments of a call were wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The argument that the function does not take.
+    pub unexpected: Option<String>,
+    /// The arguments that it takes and was not sent.
+    pub missing: Vec<String>,
+}
+
+impl Mismatch {
+    /// Whether the workflow's `inputs` have to be sent; none: it is about other arguments.
+    pub(super) fn with_inputs(&self) -> Option<bool> {
+        if self.unexpected.as_deref() == Some(INPUTS) {
+            return Some(false);
+        }
+        self.missing.iter().any(|name| name == INPUTS).then_some(true)
+    }
 }
 
 /// What a worker submitted, field by field.
@@ -137,7 +156,7 @@ fn of_failure(failure: Failure, step: &str) -> Outcome {
     }
     let may_be_call = failure.kind == STEP_ERROR || failure.kind == "TypeError";
     match call_mismatch(&failure.message, step) {
-        Some(with_inputs) if may_be_call => Outcome::CallMismatch { with_inputs, failure },
+        Some(mismatch) if may_be_call => Outcome::CallMismatch { mismatch, failure },
         _ => Outcome::Failed(failure),
     }
 }
@@ -161,21 +180,28 @@ fn raised_wait(failure: &Failure) -> Option<Outcome> {
     }
 }
 
-/// Whether Python's message says that `inputs` was wrongly sent or wrongly left out.
+/// Which arguments were wrongly sent or wrongly left out, as Python's message says.
 ///
 /// The function stands in the message by its qualified name, so only its end is compared.
-fn call_mismatch(message: &str, step: &str) -> Option<bool> {
+fn call_mismatch(message: &str, step: &str) -> Option<Mismatch> {
     let (function, problem) = message.split_once("() ")?;
     if !(function == step || function.ends_with(&format!(".{step}"))) {
         return None;
     }
-    if problem.starts_with("got an unexpected keyword argument 'inputs'") {
-        return Some(false);
+    if let Some(unexpected) = problem.strip_prefix("got an unexpected keyword argument ") {
+        let unexpected = quoted(unexpected).into_iter().next()?;
+        return Some(Mismatch { unexpected: Some(unexpected), missing: vec![] });
     }
     let missing = problem.strip_prefix("missing ")?;
     let is_argument = missing.contains("required positional argument")
         || missing.contains("required keyword-only argument");
-    (is_argument && missing.contains("'inputs'")).then_some(true)
+    let missing = quoted(missing);
+    (is_argument && !missing.is_empty()).then_some(Mismatch { unexpected: None, missing })
+}
+
+/// The names that stand in single quotes in `text`.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn of_sleep_marker(mut fields: Map<String, Value>) -> Outcome {
@@ -242,16 +268,20 @@ mod tests {
 
     #[test]
     fn a_wrongly_guessed_call_is_told_from_a_failure() {
-        let mismatch = |message: &str, with_inputs| Outcome::CallMismatch {
-            with_inputs,
-            failure: failure("step_error", message),
+        let mismatch = |message: &str, with_inputs| {
+            let Outcome::CallMismatch { mismatch, failure } = of_success(json!({"error": message}))
+            else {
+                panic!("no mismatch: {message}")
+            };
+            assert_eq!(failure, super::tests::failure("step_error", message));
+            assert_eq!(mismatch.with_inputs(), with_inputs, "{message}");
         };
         let unexpected = "ship() got an unexpected keyword argument 'inputs'";
         let missing = "main.<locals>.ship() missing 1 required positional argument: 'inputs'";
-        assert_eq!(of_success(json!({"error": unexpected})), mismatch(unexpected, false));
-        assert_eq!(of_success(json!({"error": missing})), mismatch(missing, true));
+        mismatch(unexpected, Some(false));
+        mismatch(missing, Some(true));
+        mismatch("ship() got an unexpected keyword argument 'order'", None);
         for other in [
-            "ship() got an unexpected keyword argument 'order'",
             "other() got an unexpected keyword argument 'inputs'",
             "starship() missing 1 required positional argument: 'inputs'",
         ] {
@@ -267,9 +297,10 @@ mod tests {
     fn a_plain_function_reports_the_same_mismatch_as_a_type_error() {
         let message = "ship() missing 2 required positional arguments: 'inputs' and 'x'";
         let submission = Submission::Failed(failure("TypeError", message));
-        let expected =
-            Outcome::CallMismatch { with_inputs: true, failure: failure("TypeError", message) };
-        assert_eq!(Outcome::of(submission, "ship"), expected);
+        let missing = vec!["inputs".to_owned(), "x".to_owned()];
+        let mismatch = Mismatch { unexpected: None, missing };
+        let failure = failure("TypeError", message);
+        assert_eq!(Outcome::of(submission, "ship"), Outcome::CallMismatch { mismatch, failure });
     }
 
     #[test]

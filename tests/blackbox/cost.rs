@@ -36,7 +36,7 @@ fn chain(steps: usize) -> Vec<(String, Vec<String>)> {
 async fn put_chain(client: &mut Client, workflow: &str, steps: usize) -> u32 {
     let steps = chain(steps)
         .into_iter()
-        .map(|(name, depends_on)| v1::BlueprintStep { name, depends_on, lease_ms: 0 })
+        .map(|(name, depends_on)| v1::BlueprintStep { name, depends_on, ..Default::default() })
         .collect();
     let request =
         v1::PutBlueprintRequest { name: workflow.to_owned(), steps, ..Default::default() };

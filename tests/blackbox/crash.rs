@@ -59,7 +59,11 @@ enum Others {
 }
 
 fn setup() -> Setup {
-    let policy = Policy { lease: Duration::from_secs(10), guard: Duration::from_secs(6) };
+    let policy = Policy {
+        lease: Duration::from_secs(10),
+        guard: Duration::from_secs(6),
+        ..Policy::default()
+    };
     Setup { policy, ..Setup::new() }
 }
 

@@ -87,7 +87,11 @@ impl Setup {
     pub fn new() -> Self {
         let is_function =
             std::env::var("LAZARUS_TEST_SHAPE").is_ok_and(|shape| shape == "function");
-        let policy = Policy { lease: Duration::from_secs(20), guard: Duration::from_secs(2) };
+        let policy = Policy {
+            lease: Duration::from_secs(20),
+            guard: Duration::from_secs(2),
+            ..Policy::default()
+        };
         if is_function {
             return Self {
                 policy,
@@ -286,7 +290,7 @@ impl Client {
         let step = |(name, depends_on): &(&str, &[&str])| v1::BlueprintStep {
             name: (*name).to_owned(),
             depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
-            lease_ms: 0,
+            ..Default::default()
         };
         let request = v1::PutBlueprintRequest {
             name: name.to_owned(),

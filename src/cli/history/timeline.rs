@@ -101,6 +101,9 @@ impl Timeline {
             Event::StepScheduled { step, .. }
             | Event::StepRerouted { step, .. }
             | Event::AttemptLost { step, .. }
+            | Event::StepRetried { step, .. }
+            | Event::ApprovalAnswered { step, .. }
+            | Event::ArgumentsAdapted { step, .. }
             | Event::InputsAdapted { step, .. } => self.is(step, Doing::Ready),
             Event::StepStarted { step, .. } => self.is(step, Doing::Working),
             Event::SleepStarted { step, .. } => self.is(step, Doing::Sleeping),
@@ -113,8 +116,16 @@ impl Timeline {
             | Event::ApprovalTimedOut { step } => {
                 self.steps.remove(step);
             }
+            Event::TransitionTaken { cleared, .. } => {
+                self.steps.retain(|step, _| !cleared.contains(step));
+            }
             Event::ExecutionStarted(_)
             | Event::GuardArmed { .. }
+            | Event::FailureCaught { .. }
+            | Event::StepsSkipped { .. }
+            | Event::ConditionNotEvaluated { .. }
+            | Event::ResultKept { .. }
+            | Event::WayKept { .. }
             | Event::LeaseExtended { .. }
             | Event::AttemptFailed { .. } => {}
             Event::ExecutionCompleted

@@ -5,7 +5,7 @@ use crate::{
         clock::length,
         output::{BAD, CARE, DIM, GOOD},
     },
-    workflow::{Event, Failure, LossReason, Payload, Start, Timestamp},
+    workflow::{Event, Failure, LossReason, Payload, Start, StepName, Timestamp},
 };
 use anstyle::Style;
 use std::time::Duration;
@@ -27,26 +27,45 @@ pub(super) fn words(event: &Event, at: Timestamp) -> Words {
             String::new(),
             format!("looked after from commit {epoch}, next in {}", until(*due, at)),
         ),
-        Event::StepScheduled { step, attempt, not_before, .. } => {
-            (step.to_string(), format!("attempt {attempt}{}", back_off(*not_before, at)))
-        }
-        Event::StepStarted { step, attempt, worker, lease_until, .. } => (
+        Event::StepScheduled { step, iteration, attempt, not_before, .. } => (
             step.to_string(),
-            format!("attempt {attempt} → worker {worker}, lease {}", until(*lease_until, at)),
+            format!("{}attempt {attempt}{}", round(*iteration), back_off(*not_before, at)),
+        ),
+        Event::StepStarted { step, iteration, attempt, worker, lease_until, .. } => (
+            step.to_string(),
+            format!(
+                "{}attempt {attempt} → worker {worker}, lease {}",
+                round(*iteration),
+                until(*lease_until, at)
+            ),
         ),
         Event::LeaseExtended { step, attempt, lease_until } => (
             step.to_string(),
             format!("attempt {attempt} goes on, lease {}", until(*lease_until, at)),
         ),
-        Event::StepCompleted { step, attempt, result, .. } => {
-            (step.to_string(), format!("attempt {attempt}, result {}", size(result)))
-        }
+        Event::StepCompleted { step, iteration, attempt, result } => (
+            step.to_string(),
+            format!("{}attempt {attempt}, result {}", round(*iteration), size(result)),
+        ),
         Event::AttemptFailed { step, attempt, error } => (
             step.to_string(),
             format!("attempt {attempt}: {}; another attempt holds the lease", told(error)),
         ),
         Event::StepFailed { step, attempt, error, .. } => {
             (step.to_string(), format!("attempt {attempt}: {}", told(error)))
+        }
+        Event::StepRetried { step, attempt, error, .. } => {
+            (step.to_string(), format!("attempt {attempt}: {}; it is tried again", told(error)))
+        }
+        Event::FailureCaught { step, .. } => {
+            (step.to_string(), "a rule goes on from the failure".to_owned())
+        }
+        Event::TransitionTaken { step, when, to, skipped, cleared, .. } => {
+            (step.to_string(), transition(when, to, skipped, cleared))
+        }
+        Event::StepsSkipped { steps } => (steps.join(", "), "not chosen by any rule".to_owned()),
+        Event::ConditionNotEvaluated { step, when, reason, .. } => {
+            (step.to_string(), format!("`{when}` counts as false: {reason}"))
         }
         Event::AttemptLost { step, attempt, reason } => {
             (step.to_string(), format!("attempt {attempt}: {}", lost(*reason)))
@@ -62,6 +81,9 @@ pub(super) fn words(event: &Event, at: Timestamp) -> Words {
             step.to_string(),
             format!("attempt {attempt} is called {} `inputs`", with(*with_inputs)),
         ),
+        Event::ArgumentsAdapted { step, attempt, arguments } => {
+            (step.to_string(), format!("attempt {attempt} is called with {}", named(arguments)))
+        }
         Event::SleepStarted { step, attempt, until: end, .. } => {
             (step.to_string(), format!("attempt {attempt} sleeps for {}", until(*end, at)))
         }
@@ -72,11 +94,22 @@ pub(super) fn words(event: &Event, at: Timestamp) -> Words {
         Event::ApprovalGranted { step, by, response, .. } => {
             (step.to_string(), format!("by {by}, response {}", size(response)))
         }
+        Event::ApprovalAnswered { step, by, response, .. } => (
+            step.to_string(),
+            format!("by {by}, response {}; the step runs again with it", size(response)),
+        ),
         Event::ApprovalRejected { step, by, reason, .. } => {
             (step.to_string(), format!("by {by}{}", because(reason)))
         }
         Event::ApprovalTimedOut { step } => {
             (step.to_string(), "nobody answered in time".to_owned())
+        }
+        Event::ResultKept { step, iteration, result, .. } => (
+            step.to_string(),
+            format!("{}kept from the run before, {}", round(*iteration), size(result)),
+        ),
+        Event::WayKept { skipped, .. } => {
+            (String::new(), format!("the way so far, {} steps skipped", skipped.len()))
         }
         Event::ExecutionCompleted => (String::new(), "every step is over".to_owned()),
         Event::ExecutionFailed { step, error } => (step.to_string(), told(error)),
@@ -96,6 +129,7 @@ pub(super) fn style(event: &Event) -> Style {
         Event::StepCompleted { .. }
         | Event::SleepEnded { .. }
         | Event::ApprovalGranted { .. }
+        | Event::ApprovalAnswered { .. }
         | Event::ExecutionCompleted => GOOD,
         Event::StepFailed { .. }
         | Event::AttemptFailed { .. }
@@ -105,24 +139,59 @@ pub(super) fn style(event: &Event) -> Style {
         | Event::ExecutionCancelled { .. }
         | Event::ExecutionTimedOut { .. } => BAD,
         Event::AttemptLost { .. }
+        | Event::StepRetried { .. }
+        | Event::FailureCaught { .. }
+        | Event::ConditionNotEvaluated { .. }
         | Event::StepRerouted { .. }
         | Event::SleepStarted { .. }
         | Event::ApprovalRequested { .. } => CARE,
         Event::GuardArmed { .. }
         | Event::StepScheduled { .. }
         | Event::LeaseExtended { .. }
+        | Event::StepsSkipped { .. }
+        | Event::ResultKept { .. }
+        | Event::WayKept { .. }
+        | Event::ArgumentsAdapted { .. }
         | Event::InputsAdapted { .. } => DIM,
-        Event::ExecutionStarted(_) | Event::StepStarted { .. } => Style::new(),
+        Event::ExecutionStarted(_) | Event::StepStarted { .. } | Event::TransitionTaken { .. } => {
+            Style::new()
+        }
     }
 }
 
 fn started(start: &Start) -> String {
     let mut text = format!("version {}, input {}", start.blueprint.version, size(&start.input));
+    if let Some(resumed) = &start.resumed {
+        text.push_str(&format!(", resumed by {} from run {}", resumed.by, resumed.run));
+    }
     if let Some(timeout) = start.timeout_ms {
         text.push_str(", timeout ");
         text.push_str(&length(Duration::from_millis(timeout)));
     }
     text
+}
+
+/// Which iteration it is, where rules have gone back.
+fn round(iteration: u32) -> String {
+    if iteration > 1 { format!("iteration {iteration}, ") } else { String::new() }
+}
+
+fn transition(when: &str, to: &str, skipped: &[StepName], cleared: &[StepName]) -> String {
+    let mut text = format!("`{when}` → {to}");
+    if !cleared.is_empty() {
+        text.push_str(&format!(", begins anew: {}", cleared.join(", ")));
+    }
+    if !skipped.is_empty() {
+        text.push_str(&format!(", skips {}", skipped.join(", ")));
+    }
+    text
+}
+
+fn named(arguments: &[StepName]) -> String {
+    if arguments.is_empty() {
+        return "no arguments".to_owned();
+    }
+    arguments.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn approval(approval_type: &str, due: Option<Timestamp>, at: Timestamp) -> String {
