@@ -112,17 +112,14 @@ impl Folder {
             Event::StepScheduled { step, iteration, attempt, not_before, start_by } => {
                 let (not_before, start_by) = (*not_before, *start_by);
                 let phase = Phase::Ready { since: seq, not_before, start_by };
-                let open = self.open(step, *iteration, phase);
-                open.attempt = *attempt;
+                self.open(step, (*iteration, *attempt), phase);
             }
             Event::StepStarted {
                 step, iteration, attempt, worker, lease_until, close_by, ..
             } => {
                 let (worker, until, close_by) = (worker.clone(), *lease_until, *close_by);
                 let phase = Phase::Leased { worker, until, close_by };
-                let open = self.open(step, *iteration, phase);
-                open.attempt = *attempt;
-                open.started.get_or_insert(time);
+                self.open(step, (*iteration, *attempt), phase).started.get_or_insert(time);
             }
             Event::LeaseExtended { step, lease_until, .. } => {
                 if let Phase::Leased { until, .. } = &mut self.step(step).phase {
@@ -136,26 +133,14 @@ impl Folder {
             | Event::StepFailed { step, error, attempt, .. } => {
                 self.step(step).failure = Some((*attempt, error.clone()));
             }
-            Event::StepRetried { step, attempt, error, .. } => {
-                let open = self.step(step);
-                open.failures += 1;
-                open.counted = open.counted.max(*attempt);
-                open.failure = None;
-                open.last_failure = Some(Failure { stacktrace: String::new(), ..error.clone() });
-            }
+            Event::StepRetried { step, attempt, error, .. } => self.retry(step, *attempt, error),
             Event::FailureCaught { step, attempt, output, .. } => {
-                let failure = self.step(step).failure.take();
-                let (_, failure) = failure.expect("BUG: a failure is caught that nobody saw");
-                self.complete(step, *attempt, &Stored::new(at, output));
-                self.state().caught.insert(step.clone(), failure);
+                self.catch(step, *attempt, &Stored::new(at, output));
             }
             Event::TransitionTaken { step, to, skipped, cleared, .. } => {
                 self.clear(cleared);
                 self.skip(skipped, Some(step));
-                if &**to != END {
-                    self.state().skipped.remove(to);
-                    self.state().chosen.insert(to.clone(), step.clone());
-                }
+                self.choose(step, to);
             }
             Event::StepsSkipped { steps } => self.skip(steps, None),
             Event::ConditionNotEvaluated { .. } => {}
@@ -169,21 +154,21 @@ impl Folder {
                 without.push((worker.clone(), *until));
             }
             Event::InputsAdapted { step, attempt, with_inputs } => {
-                self.step(step).adapted = Some(*attempt);
+                self.adapt(step, *attempt);
                 self.state().with_inputs.insert(step.clone(), *with_inputs);
             }
             Event::ArgumentsAdapted { step, attempt, arguments } => {
-                let open = self.step(step);
-                open.adapted = Some(*attempt);
-                open.adaptations += 1;
+                self.adapt(step, *attempt);
                 self.state().arguments.insert(step.clone(), arguments.clone());
             }
             Event::SleepStarted { step, attempt, duration_ms, until, data, .. } => {
-                let data = Stored::new(at, data);
+                let (since, from, data) = (seq, time, Stored::new(at, data));
                 let (until, duration_ms) = (*until, *duration_ms);
-                let open = self.step(step);
-                open.attempt = *attempt;
-                open.phase = Phase::Sleeping { since: seq, from: time, until, duration_ms, data };
+                self.wait(
+                    step,
+                    *attempt,
+                    Phase::Sleeping { since, from, until, duration_ms, data },
+                );
             }
             Event::SleepEnded { step } => self.end_sleep(step),
             Event::ApprovalRequested {
@@ -195,17 +180,10 @@ impl Folder {
                 due,
                 ..
             } => {
-                let phase = Phase::Approval {
-                    since: seq,
-                    from: time,
-                    approval_type: approval_type.clone(),
-                    data: Stored::new(at, data),
-                    timeout_ms: *timeout_ms,
-                    due: *due,
-                };
-                let open = self.step(step);
-                open.attempt = *attempt;
-                open.phase = phase;
+                let (approval_type, data) = (approval_type.clone(), Stored::new(at, data));
+                let (since, from, timeout_ms, due) = (seq, time, *timeout_ms, *due);
+                let phase = Phase::Approval { since, from, approval_type, data, timeout_ms, due };
+                self.wait(step, *attempt, phase);
             }
             Event::ApprovalGranted { step, request, response, .. } => {
                 let attempt = self.step(step).attempt;
@@ -219,28 +197,18 @@ impl Folder {
                 self.remember(request);
             }
             Event::ApprovalRejected { step, request, reason, by } => {
-                let error = approval_rejected(by, reason);
-                let open = self.step(step);
-                open.failure = Some((open.attempt, error));
+                self.fail(step, approval_rejected(by, reason));
                 self.remember(request);
             }
-            Event::ApprovalTimedOut { step } => {
-                let open = self.step(step);
-                open.failure = Some((open.attempt, approval_timed_out()));
-            }
+            Event::ApprovalTimedOut { step } => self.fail(step, approval_timed_out()),
             Event::ResultKept { step, iteration, attempt, started, ended, result, error } => {
                 let times = (*started, *ended);
                 self.done(step, (*iteration, *attempt), times, &Stored::new(at, result));
-                if let Some(error) = error {
-                    self.state().caught.insert(step.clone(), error.clone());
-                }
+                let caught = error.iter().map(|error| (step.clone(), error.clone()));
+                self.state().caught.extend(caught);
             }
             Event::WayKept { skipped, chosen, iterations } => {
-                let state = self.state();
-                (state.skipped, state.chosen) = (skipped.clone(), chosen.clone());
-                let first =
-                    |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0));
-                state.iterations = iterations.iter().map(first).collect();
+                self.keep_way(skipped, chosen, iterations);
             }
             Event::ExecutionCompleted => self.end(Status::Completed),
             Event::ExecutionFailed { step, error } => {
@@ -257,10 +225,15 @@ impl Folder {
     }
 
     /// The open step, in `phase`; made when this is the first event of its iteration.
-    fn open(&mut self, step: &StepName, iteration: u32, phase: Phase) -> &mut OpenStep {
+    fn open(
+        &mut self,
+        step: &StepName,
+        (iteration, attempt): (u32, u32),
+        phase: Phase,
+    ) -> &mut OpenStep {
         let fresh = OpenStep {
             iteration,
-            attempt: 1,
+            attempt,
             phase: phase.clone(),
             started: None,
             losses: 0,
@@ -274,8 +247,59 @@ impl Folder {
             without: vec![],
         };
         let open = self.state().open.entry(step.clone()).or_insert(fresh);
-        open.phase = phase;
+        (open.attempt, open.phase) = (attempt, phase);
         open
+    }
+
+    /// An attempt sleeps, or waits for a person.
+    fn wait(&mut self, step: &StepName, attempt: u32, phase: Phase) {
+        let open = self.step(step);
+        (open.attempt, open.phase) = (attempt, phase);
+    }
+
+    fn adapt(&mut self, step: &StepName, attempt: u32) {
+        let open = self.step(step);
+        open.adapted = Some(attempt);
+        open.adaptations += 1;
+    }
+
+    fn retry(&mut self, step: &StepName, attempt: u32, error: &Failure) {
+        let open = self.step(step);
+        open.failures += 1;
+        open.counted = open.counted.max(attempt);
+        open.failure = None;
+        open.last_failure = Some(Failure { stacktrace: String::new(), ..error.clone() });
+    }
+
+    fn fail(&mut self, step: &StepName, error: Failure) {
+        let open = self.step(step);
+        open.failure = Some((open.attempt, error));
+    }
+
+    fn catch(&mut self, step: &StepName, attempt: u32, output: &Stored) {
+        let failure = self.step(step).failure.take();
+        let (_, failure) = failure.expect("BUG: a failure is caught that nobody saw");
+        self.complete(step, attempt, output);
+        self.state().caught.insert(step.clone(), failure);
+    }
+
+    fn choose(&mut self, step: &StepName, to: &StepName) {
+        if &**to != END {
+            self.state().skipped.remove(to);
+            self.state().chosen.insert(to.clone(), step.clone());
+        }
+    }
+
+    fn keep_way(
+        &mut self,
+        skipped: &BTreeMap<StepName, Option<StepName>>,
+        chosen: &BTreeMap<StepName, StepName>,
+        iterations: &BTreeMap<StepName, u32>,
+    ) {
+        let begun = |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0));
+        let state = self.state();
+        (state.skipped, state.chosen) = (skipped.clone(), chosen.clone());
+        state.iterations = iterations.iter().map(begun).collect();
     }
 
     fn complete(&mut self, step: &StepName, attempt: u32, output: &Stored) {
@@ -319,7 +343,8 @@ impl Folder {
             if let Some(done) = done {
                 forget(state, step, done.6);
             }
-            let before = open.or(done.map(|done| Iteration(done.iteration(), done.attempt())));
+            let done = done.map(|done| Iteration(done.iteration(), done.attempt()));
+            let before = open.or(done);
             if let Some(Iteration(iteration, attempt)) = before {
                 state.iterations.insert(step.clone(), Iteration(iteration + 1, attempt));
             }

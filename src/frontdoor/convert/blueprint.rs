@@ -72,7 +72,7 @@ fn retry(retry: cerebelum::RetryPolicy) -> RetryPolicy {
         initial_delay_ms,
         factor_percent: percent(retry.backoff_factor, default.factor_percent),
         delay_max_ms: over_zero(retry.max_delay_ms)
-            .unwrap_or(default.delay_max_ms.max(initial_delay_ms)),
+            .unwrap_or_else(|| default.delay_max_ms.max(initial_delay_ms)),
         jitter_percent: retry.jitter.map_or(default.jitter_percent, |jitter| percent(jitter, 0)),
         retryable_kinds: retry.retryable_kinds,
         final_kinds: retry.non_retryable_kinds,

@@ -292,7 +292,7 @@ mod failures {
     fn a_failure_that_no_rule_catches_fails_the_execution() {
         let mut run =
             run(LINE, &[diverge("a", &[("premium", "c")]), branch("a", &[("else", "b")])]);
-        assert_eq!(run.breaks("a"), crate::workflow::given::failed("a", 1, failure("boom")));
+        assert_eq!(run.breaks("a"), given::failed("a", 1, failure("boom")));
     }
 
     #[test]
