@@ -192,6 +192,7 @@ mod tests {
             "blueprint put -",
             "blueprint get orders --version 2",
             "blueprint list --store memory:",
+            "blueprint diff orders --from 1 --to 2 -n team-a",
             "log cat a --keys",
             "dead list --json",
             "dead retry h",

@@ -1,5 +1,6 @@
-//! `lazarus blueprint put|get|list`
+//! `lazarus blueprint put|get|list|diff`
 
+mod diff;
 mod form;
 mod show;
 mod words;
@@ -23,6 +24,7 @@ use crate::proto::lazarus::{Blueprint, GetBlueprintRequest, ListBlueprintsReques
   echo '{\"name\": \"orders\", \"steps\": [{\"name\": \"charge\"}, {\"name\": \"ship\", \"depends_on\": [\"charge\"]}]}' \\
     | lazarus blueprint put -
   lazarus blueprint get orders --json > orders.json
+  lazarus blueprint diff orders
 
 `lazarus blueprint put --help` shows all that a definition can say.")]
 pub(super) struct Args {
@@ -65,6 +67,24 @@ Examples:
         #[arg(long)]
         json: bool,
     },
+    /// Show what changed between two versions
+    ///
+    /// One line for each change: + is new, - is gone, ~ is another. Executions keep the version that
+    /// they were started with.
+    #[command(after_help = "Examples:
+  lazarus blueprint diff orders                    the newest version and the one before it
+  lazarus blueprint diff orders --from 2           version 2 and the newest
+  lazarus blueprint diff orders --from 1 --to 2")]
+    Diff {
+        /// The workflow's name
+        name: String,
+        /// The older version [default: the one before the newer]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        from: Option<u32>,
+        /// The newer version [default: the newest]
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        to: Option<u32>,
+    },
 }
 
 const PUT_HELP: &str = r#"A definition (only names and steps are needed):
@@ -96,6 +116,7 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
         Command::Put { file } => put(session, file).await,
         Command::Get { name, number, json } => get(session, name, *number, *json).await,
         Command::List { json } => list(session, *json).await,
+        Command::Diff { name, from, to } => diff(session, name, *from, *to).await,
     }
 }
 
@@ -147,6 +168,35 @@ async fn get(
     show::lines(&planned, &blueprint.warnings).iter().try_for_each(output::line)
 }
 
+async fn diff(
+    session: &Session,
+    name: &str,
+    from: Option<u32>,
+    to: Option<u32>,
+) -> Result<(), Failure> {
+    let newer = kept(session, name, to).await?;
+    let older = kept(session, name, Some(older_than(&newer, from)?)).await?;
+    let (from, to) = (older.version, newer.version);
+    let differences = diff::differences(&form::from_wire(&older)?, &form::from_wire(&newer)?);
+    if differences.is_empty() {
+        return output::line(format_args!("no difference between {name} version {from} and {to}"));
+    }
+    output::line(format_args!("{}  version {from} → {to}", painted(BOLD, name)))?;
+    differences.iter().map(diff::Difference::line).try_for_each(output::line)
+}
+
+/// The version to compare `newer` with: the one that was asked for, or the one before.
+fn older_than(newer: &Blueprint, from: Option<u32>) -> Result<u32, Failure> {
+    let Blueprint { name, version, .. } = newer;
+    match from.or_else(|| version.checked_sub(1)) {
+        Some(from) if from > 0 => Ok(from),
+        None | Some(_) => Err(Failure::refused(
+            format_args!("{name} version {version} is the first; there is none before it"),
+            "submit another with `lazarus blueprint put`, or name two with --from and --to",
+        )),
+    }
+}
+
 async fn list(session: &Session, json: bool) -> Result<(), Failure> {
     let request = ListBlueprintsRequest { namespace: session.namespace.clone() };
     let answer = session
@@ -193,5 +243,16 @@ mod tests {
         let (json, _) = json.split_once("\n\n").unwrap();
         let definition = form::read(serde_json::from_str(json).unwrap()).unwrap();
         assert!(crate::workflow::Blueprint::new(definition).is_ok());
+    }
+
+    #[test]
+    fn a_version_is_compared_with_the_one_before_unless_another_is_named() {
+        let of = |version| Blueprint { name: "orders".to_owned(), version, ..Blueprint::default() };
+        assert_eq!(older_than(&of(3), None), Ok(2));
+        assert_eq!(older_than(&of(3), Some(3)), Ok(3));
+        assert_eq!(
+            older_than(&of(1), None).unwrap_err().what,
+            "orders version 1 is the first; there is none before it"
+        );
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cli::clock::length,
-    workflow::{RetryPolicy, RuleKind, Step},
+    workflow::{Arm, RetryPolicy, RuleKind, Step},
 };
 
 /// A step's times and its retries, each with what it is called; none: the engine's default.
@@ -65,6 +65,11 @@ pub(super) fn kind(kind: RuleKind) -> &'static str {
         RuleKind::Diverge => "diverge",
         RuleKind::Branch => "branch",
     }
+}
+
+/// When an arm holds and where it leads.
+pub(super) fn arm(arm: &Arm) -> String {
+    format!("`{}` → {}", one_line(&arm.when), arm.to)
 }
 
 /// A text of its author's, without line ends.
