@@ -193,6 +193,7 @@ mod tests {
             "blueprint get orders --version 2",
             "blueprint list --store memory:",
             "blueprint diff orders --from 1 --to 2 -n team-a",
+            "blueprint graph orders --version 2",
             "log cat a --keys",
             "dead list --json",
             "dead retry h",

@@ -1,7 +1,8 @@
-//! `lazarus blueprint put|get|list|diff`
+//! `lazarus blueprint put|get|list|diff|graph`
 
 mod diff;
 mod form;
+mod graph;
 mod show;
 mod words;
 
@@ -25,6 +26,7 @@ use crate::proto::lazarus::{Blueprint, GetBlueprintRequest, ListBlueprintsReques
     | lazarus blueprint put -
   lazarus blueprint get orders --json > orders.json
   lazarus blueprint diff orders
+  lazarus blueprint graph orders > orders.mmd
 
 `lazarus blueprint put --help` shows all that a definition can say.")]
 pub(super) struct Args {
@@ -85,6 +87,22 @@ Examples:
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         to: Option<u32>,
     },
+    /// Print a definition as a Mermaid flowchart
+    ///
+    /// Solid lines are data, dotted ones order, thick ones rules; red rules go back, grey ones never
+    /// hold. Steps that run only by choice are hexagons, those outside the timeline parallelograms.
+    #[command(after_help = "Examples:
+  lazarus blueprint graph orders > orders.mmd
+  lazarus blueprint graph orders --version 2 | npx -p @mermaid-js/mermaid-cli mmdc -i - -o orders.svg
+
+Markdown of GitHub and GitLab draws it between ```mermaid and ```.")]
+    Graph {
+        /// The workflow's name
+        name: String,
+        /// The version [default: the newest]
+        #[arg(long = "version", value_name = "N")]
+        number: Option<u32>,
+    },
 }
 
 const PUT_HELP: &str = r#"A definition (only names and steps are needed):
@@ -117,6 +135,11 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
         Command::Get { name, number, json } => get(session, name, *number, *json).await,
         Command::List { json } => list(session, *json).await,
         Command::Diff { name, from, to } => diff(session, name, *from, *to).await,
+        Command::Graph { name, number } => {
+            let blueprint = kept(session, name, *number).await?;
+            let planned = form::planned(&blueprint)?;
+            output::line(graph::mermaid(&planned, blueprint.version))
+        }
     }
 }
 
