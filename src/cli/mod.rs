@@ -22,6 +22,7 @@ mod json;
 mod list;
 mod log;
 mod output;
+mod resume;
 mod serve;
 mod serving;
 mod start;
@@ -75,6 +76,7 @@ enum Command {
     Approve(answer::Approve),
     Reject(answer::Reject),
     Cancel(answer::Cancel),
+    Resume(resume::Args),
     Blueprint(blueprint::Args),
     Log(log::Args),
     Dead(dead::Args),
@@ -130,6 +132,9 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         }
         Command::Cancel(args) => {
             ask(&args.target, env, async |it| answer::cancel(it, &args).await).await
+        }
+        Command::Resume(args) => {
+            ask(&args.target, env, async |it| resume::run(it, &args).await).await
         }
         Command::Blueprint(args) => {
             ask(&args.target, env, async |it| blueprint::run(it, &args).await).await
@@ -187,8 +192,10 @@ mod tests {
             "history a --follow --server http://127.0.0.1:1",
             "list --workflow orders --status waiting-for-approval --limit 1000",
             "approve a --step b --data {}",
+            "approve a --run-again --by ana",
             "reject a --reason no",
             "cancel a --reason no --log debug",
+            "resume a --from-start --by ana --store memory:",
             "blueprint put -",
             "blueprint get orders --version 2",
             "blueprint list --store memory:",
