@@ -158,8 +158,7 @@ fn step_row(step: StepState, execution: &Execution) -> Vec<(String, Style)> {
 
 /// Whether the failure of a step was caught by a rule: the execution goes on, or ended otherwise.
 fn is_caught(step: &StepState, execution: &Execution) -> bool {
-    let is_end = status_of(Some(execution)) == Status::Failed && execution.error == step.error;
-    step.phase == "failed" && !is_end
+    step.phase == "failed" && execution.failed_step != step.name
 }
 
 /// What a step has come to: its value, its failure, or why it does not run.
@@ -360,11 +359,11 @@ mod tests {
         let failed = StepState { error: Some(failure("no card\nline 3")), ..step("failed") };
         let end = Execution {
             status: Status::Failed.into(),
-            error: failed.error.clone(),
+            failed_step: failed.name.clone(),
             ..Execution::default()
         };
         let goes_on = Execution { status: Status::Running.into(), ..Execution::default() };
-        let other = Execution { error: Some(failure("another")), ..end.clone() };
+        let other = Execution { failed_step: "another".to_owned(), ..end.clone() };
         let told = ["failed", "1", "ValueError: no card"];
         let caught = ["failed", "1", "ValueError: no card (a rule goes on)"];
         assert_eq!(row(failed.clone(), &end), told);

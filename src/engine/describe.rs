@@ -206,26 +206,24 @@ impl Engine {
     async fn notes(&self, state: &State) -> Result<Vec<String>, log::Error> {
         let now = self.inner.env.now();
         let ready = |open: &OpenStep| match &open.phase {
-            Phase::Ready { not_before, .. } => Some(*not_before),
+            Phase::Ready { not_before, .. } => Some(not_before.filter(|due| *due > now)),
             Phase::Leased { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => None,
         };
-        let waiting: Vec<(&StepName, Option<Timestamp>, u32)> = state
+        let waiting: Vec<(&StepName, &OpenStep, Option<Timestamp>)> = state
             .open
             .iter()
             .filter(|_| !state.is_closed())
-            .filter_map(|(step, open)| Some((step, ready(open)?, open.losses)))
+            .filter_map(|(step, open)| Some((step, open, ready(open)?)))
             .collect();
         if waiting.is_empty() {
             return Ok(vec![]);
         }
         let workers = self.inner.workers.all(&state.namespace).await?;
         let alive = |worker: &&WorkerRecord| now.since(worker.seen) < WORKER_GONE;
-        let note = |(step, not_before, losses): (&StepName, Option<Timestamp>, u32)| {
-            if let Some(due) = not_before.filter(|due| *due > now) {
+        let note = |(step, open, not_before): (&StepName, &OpenStep, Option<Timestamp>)| {
+            if let Some(due) = not_before {
                 let seconds = due.since(now).as_secs_f64();
-                return format!(
-                    "step `{step}` lost its worker {losses} times; it is tried again in {seconds:.1} s"
-                );
+                return format!("step `{step}` {}; it is tried again in {seconds:.1} s", why(open));
             }
             let announced = workers.iter().filter(alive).any(|worker| worker.announces(step));
             if announced || self.inner.board.has_poller_for(&state.namespace, step) {
@@ -235,6 +233,18 @@ impl Engine {
             }
         };
         Ok(waiting.into_iter().map(note).collect())
+    }
+}
+
+/// Why a step waits before it is tried again.
+fn why(open: &OpenStep) -> String {
+    match &open.last_failure {
+        // The attempt before this one failed; else it was lost.
+        Some(error) if open.counted + 1 == open.attempt => {
+            let message = error.message.lines().next().unwrap_or_default();
+            format!("failed {} times, last with {}: {message}", open.failures, error.kind)
+        }
+        Some(_) | None => format!("lost its worker {} times", open.losses),
     }
 }
 

@@ -285,6 +285,21 @@ impl Client {
         }
     }
 
+    /// Submits a blueprint as the SDK does.
+    pub async fn submit_blueprint(
+        &mut self,
+        name: &str,
+        definition: wire::WorkflowDefinition,
+    ) -> wire::BlueprintValidation {
+        let blueprint = wire::Blueprint {
+            workflow_module: name.to_owned(),
+            language: "python".to_owned(),
+            definition: Some(definition),
+            ..Default::default()
+        };
+        self.worker.submit_blueprint(blueprint).await.expect("an answer").into_inner()
+    }
+
     /// Submits a blueprint; its version.
     pub async fn blueprint(&mut self, name: &str, steps: Steps<'_>) -> u32 {
         let step = |(name, depends_on): &(&str, &[&str])| v1::BlueprintStep {
@@ -469,6 +484,34 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A timeline as it travels.
+pub fn timeline(steps: Steps<'_>) -> Vec<wire::Step> {
+    let step = |(name, depends_on): &(&str, &[&str])| wire::Step {
+        name: (*name).to_owned(),
+        depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+        ..Default::default()
+    };
+    steps.iter().map(step).collect()
+}
+
+/// A diverge rule as it travels: patterns, and where each leads.
+pub fn diverge(from: &str, arms: &[(&str, &str)]) -> wire::DivergeRule {
+    let arm = |(pattern, target): &(&str, &str)| wire::PatternMatch {
+        pattern: (*pattern).to_owned(),
+        target: (*target).to_owned(),
+    };
+    wire::DivergeRule { from_step: from.to_owned(), patterns: arms.iter().map(arm).collect() }
+}
+
+/// A branch rule as it travels: conditions, and where each leads.
+pub fn branch(from: &str, arms: &[(&str, &str)]) -> wire::BranchRule {
+    let arm = |(condition, target): &(&str, &str)| wire::ConditionBranch {
+        condition: (*condition).to_owned(),
+        target: (*target).to_owned(),
+    };
+    wire::BranchRule { from_step: from.to_owned(), branches: arms.iter().map(arm).collect() }
 }
 
 /// A JSON object as it travels.

@@ -33,7 +33,7 @@ pub(super) fn decide(
     worker: &str,
     outcome: &Outcome,
 ) -> Result<Answer, Rejection> {
-    if is_repetition(draft, task) {
+    if is_repetition(draft, task, outcome) {
         return Ok(Answer::Unchanged);
     }
     still_open(draft)?;
@@ -65,7 +65,7 @@ pub(super) fn decide(
 }
 
 /// Whether this very attempt's end stands in the log already.
-fn is_repetition(draft: &Draft, task: &Task) -> bool {
+fn is_repetition(draft: &Draft, task: &Task, outcome: &Outcome) -> bool {
     let state = draft.state();
     let is_last_of_iteration_before = |Iteration(iteration, attempt): &Iteration| {
         task.iteration + 1 == *iteration && task.attempt == *attempt
@@ -74,7 +74,12 @@ fn is_repetition(draft: &Draft, task: &Task) -> bool {
         return true;
     }
     if let Some(done) = state.done.get(&task.step) {
-        return done.iteration() == task.iteration && done.attempt() == task.attempt;
+        // An attempt whose failure was caught may have been given up, and succeed too late.
+        let is_too_late =
+            state.caught.contains_key(&task.step) && matches!(outcome, Outcome::Succeeded(_));
+        return !is_too_late
+            && done.iteration() == task.iteration
+            && done.attempt() == task.attempt;
     }
     let Some(open) = state.open.get(&task.step) else { return false };
     if open.iteration != task.iteration {

@@ -125,14 +125,14 @@ fn envelope(failure: &Failure) -> Value {
     json!({"error": failure.message, "kind": failure.kind})
 }
 
-/// What the step was called with, as `state` in a condition: the lone output that it depends on, all
-/// of them by name, or the workflow's inputs.
+/// What the step was called with, as `state` in a condition: the lone output that it depends on (none
+/// where that was skipped), all of them by name, or the workflow's inputs.
 fn call_of(setting: &Setting<'_>, state: &State, step: &StepName) -> Value {
     let Some((_, step)) = setting.blueprint.step(step) else { return Value::Null };
     let mut called = called_with(state, step);
-    if called.len() == 1 && step.depends_on.len() <= 1 {
-        let (_, stored) = called.remove(0);
-        return unwrapped(&setting.values.of_stored(&stored));
+    if step.depends_on.len() <= 1 {
+        let lone = called.pop().map(|(_, stored)| unwrapped(&setting.values.of_stored(&stored)));
+        return lone.unwrap_or_default();
     }
     let field = |(name, stored): (StepName, Stored)| {
         (name.to_string(), unwrapped(&setting.values.of_stored(&stored)))
