@@ -132,6 +132,7 @@ async fn a_sleep_and_an_answer_with_large_data_are_routed_on_by_what_they_say() 
 #[tokio::test]
 async fn a_step_is_tried_again_as_often_as_its_blueprint_asks() {
     let instance = lone_instance().await;
+    instance.tick_often();
     let mut client = instance.client().await;
     let retry = wire::RetryPolicy {
         max_attempts: 3,
@@ -165,6 +166,7 @@ async fn a_step_is_tried_again_as_often_as_its_blueprint_asks() {
 #[tokio::test]
 async fn an_attempt_that_takes_too_long_and_a_step_that_nobody_takes_fail() {
     let instance = lone_instance().await;
+    instance.tick_often();
     let mut client = instance.client().await;
     let mut steps = timeline(&[("slow", &[]), ("b", &["slow"])]);
     steps[0].start_to_close_timeout_ms = 100;
@@ -191,6 +193,7 @@ async fn an_attempt_that_takes_too_long_and_a_step_that_nobody_takes_fail() {
 #[tokio::test]
 async fn a_silent_worker_loses_its_work_at_the_heartbeat_timeout_and_a_lively_one_keeps_it() {
     let instance = lone_instance().await;
+    instance.tick_often();
     let mut client = instance.client().await;
     let mut steps = timeline(&[("a", &[])]);
     steps[0].heartbeat_timeout_ms = 300;

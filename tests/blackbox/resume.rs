@@ -1,22 +1,29 @@
 //! Executions that failed and go on: always a new run, with what the old one had.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use lazarus::proto::{
     cerebelum::{self as wire, ExecutionState as State, WorkflowDefinition},
     lazarus as v1,
 };
+use object_store::{ObjectStore, memory::InMemory};
 use serde_json::json;
 
-use crate::support::{
-    Bucket, Client, Done, Instance, Setup, Worker, diverge, json, lone_instance, timeline,
+use crate::{
+    faulty::FaultyStore,
+    support::{
+        Bucket, Client, Done, Instance, Setup, Worker, diverge, json, lone_instance, timeline,
+    },
 };
 
 /// A worker whose step `b` fails until the bug is fixed.
-fn worker(client: &Client, is_fixed: &Arc<AtomicBool>) -> Worker {
+fn worker_of(client: &Client, is_fixed: &Arc<AtomicBool>) -> Worker {
     let is_fixed = is_fixed.clone();
     Worker::start(client.clone(), "w1", move |task| {
         let inputs = json(task.step_inputs.as_ref().expect("inputs"));
@@ -39,7 +46,7 @@ async fn resume(client: &mut Client, id: &str, keeps_results: bool) -> wire::Exe
 async fn failed(client: &mut Client) -> (String, Arc<AtomicBool>, Worker) {
     client.blueprint("mend", &[("a", &[]), ("b", &["a"]), ("c", &["a", "b"])]).await;
     let is_fixed = Arc::new(AtomicBool::new(false));
-    let worker = worker(client, &is_fixed);
+    let worker = worker_of(client, &is_fixed);
     let id = client.execute("mend", json!({"n": 1})).await;
     client.until(&id, State::ExecutionFailed).await;
     (id, is_fixed, worker)
@@ -148,7 +155,7 @@ async fn the_way_that_was_taken_is_kept_too() {
     };
     client.submit_blueprint("way", definition).await;
     let is_fixed = Arc::new(AtomicBool::new(false));
-    let _worker = worker(&client, &is_fixed);
+    let _worker = worker_of(&client, &is_fixed);
     let id = client.execute("way", json!({})).await;
     client.until(&id, State::ExecutionFailed).await;
     is_fixed.store(true, Ordering::SeqCst);
@@ -198,4 +205,60 @@ async fn what_was_cancelled_or_never_was_is_told_apart() {
     };
     let unknown = client.worker.resume_execution(nobody).await.expect_err("an error");
     assert_eq!(unknown.code(), tonic::Code::NotFound);
+}
+
+/// Resumes with one request id; the instance dies around the `count`-th request that this sends.
+/// Whether it sent so many.
+async fn resume_cut_short(count: usize, is_applied: bool) -> bool {
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let faulty = FaultyStore::over(Arc::clone(&objects));
+    let setup = Setup::new();
+    let first = Instance::start(Bucket::over(faulty.objects()).store().await, &setup).await;
+    let mut client = first.client().await;
+    let (id, is_fixed, worker) = failed(&mut client).await;
+    drop(worker);
+    first.settle().await;
+    if is_applied {
+        faulty.crash_within(count);
+    } else {
+        faulty.crash_after(count);
+    }
+    let request = v1::ResumeRequest {
+        execution_id: id.clone(),
+        request_id: "r1".to_owned(),
+        ..Default::default()
+    };
+    let resumed = client.executions.resume(request.clone());
+    drop(tokio::time::timeout(Duration::from_millis(400), resumed).await);
+    let was_cut = faulty.is_crashed();
+    first.kill();
+    faulty.heal();
+    let second = Instance::start(Bucket::over(objects).store().await, &setup).await;
+    second.tick_often();
+    let mut client = second.client().await;
+    let again = client.executions.resume(request).await.expect("an answer").into_inner();
+    assert!(!again.was_running, "the request is recognised");
+    is_fixed.store(true, Ordering::SeqCst);
+    let _worker = worker_of(&client, &is_fixed);
+    client.until(&id, State::ExecutionCompleted).await;
+    let execution = client.describe(&id).await.execution.expect("an execution");
+    assert_eq!(execution.generation, 1, "resumed once, cut at {count}, applied {is_applied}");
+    let events = client.events(&id).await;
+    let results = events.iter().filter(|event| event["k"] == "step_completed").count();
+    assert_eq!(results, 2, "`b` and `c` once each");
+    was_cut
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_at_any_request_of_a_resumption_resumes_once() {
+    for is_applied in [false, true] {
+        let mut cuts = 0;
+        for count in usize::from(is_applied).. {
+            if !resume_cut_short(count, is_applied).await {
+                break;
+            }
+            cuts += 1;
+        }
+        assert!(cuts > 5, "only {cuts} requests: the cuts show nothing");
+    }
 }
