@@ -238,6 +238,7 @@ fn transition(step: &str, rule: RuleKind, when: &str, to: &str) -> Event {
 }
 
 /// Retries, a caught failure, a step of which only the name is known, and a loop.
+#[expect(clippy::too_many_lines, reason = "data: the events of one log")]
 fn routed() -> Vec<Vec<Event>> {
     let scheduled = |iteration, attempt| Event::StepScheduled {
         step: "charge".into(),

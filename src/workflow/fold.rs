@@ -100,6 +100,7 @@ impl Folder {
     }
 
     /// Folds in the next event of the commit.
+    #[expect(clippy::too_many_lines, reason = "one arm a kind: none can be forgotten")]
     pub(crate) fn apply(&mut self, event: &Event) {
         let CommitFacts { seq, time } = self.commit;
         let at = self.at();

@@ -3,6 +3,7 @@
 //! Deterministic and total; one file per command. A rejection leaves the draft as it was. Whoever
 //! repeats a command that was applied gets the same answer and no new event.
 
+mod adapt;
 mod approve;
 mod cancel;
 mod extend_lease;

@@ -6,7 +6,7 @@
 //! that outlasts its lease and is silent until it submits would be superseded for ever.
 
 use super::{
-    Setting, failure, schedule, still_open,
+    Setting, adapt, failure, schedule, still_open,
     transition::{self, Ended},
 };
 use crate::workflow::{
@@ -14,17 +14,12 @@ use crate::workflow::{
     command::Answer,
     draft::Draft,
     event::{Event, Failure},
-    id::{StepName, Task},
-    inputs::{self, INPUTS},
-    outcome::{Mismatch, Outcome},
+    id::Task,
+    outcome::Outcome,
     payload::Payload,
     rejection::Rejection,
     state::{Iteration, OpenStep, Phase},
 };
-
-/// How often the call of an aside is corrected: a message of Python names one argument too many, or
-/// all that are missing.
-const ADAPTATIONS_MAX: u32 = 8;
 
 pub(super) fn decide(
     draft: &mut Draft,
@@ -58,7 +53,8 @@ pub(super) fn decide(
         Outcome::Failed(failure) => return Ok(fail(draft, setting, task, &open, failure)),
         Outcome::NotFound => return Ok(reroute(draft, setting, task, worker, &open)),
         Outcome::CallMismatch { mismatch, failure } => {
-            return Ok(adapt(draft, setting, task, &open, mismatch, failure));
+            let corrected = adapt::decide(draft, setting, task, &open, mismatch);
+            return Ok(corrected.unwrap_or_else(|| fail(draft, setting, task, &open, failure)));
         }
     }
     Ok(Answer::Applied)
@@ -219,89 +215,11 @@ fn reroute(
 }
 
 /// Whether `attempt` is the one that a worker has.
-fn is_leased(open: &OpenStep, attempt: u32) -> bool {
+pub(super) fn is_leased(open: &OpenStep, attempt: u32) -> bool {
     match &open.phase {
         Phase::Leased { .. } => attempt == open.attempt,
         Phase::Ready { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => false,
     }
-}
-
-/// The call was guessed wrongly: the same attempt is handed out once more, called the other way.
-///
-/// Nothing ran, so that it counts as nothing; but a call that was corrected, or that contradicts how
-/// it was sent, is the step's own failure.
-fn adapt(
-    draft: &mut Draft,
-    setting: &Setting<'_>,
-    task: &Task,
-    open: &OpenStep,
-    mismatch: &Mismatch,
-    failure: &Failure,
-) -> Answer {
-    let place = setting.blueprint.step(&task.step).map(|(place, _)| place);
-    if open.answer.is_some() {
-        // Whoever answered said that the step takes the answer as its `inputs`.
-        return fail(draft, setting, task, open, failure);
-    }
-    if place.is_some_and(|place| setting.blueprint.is_aside(place)) {
-        return adapt_aside(draft, setting, task, open, mismatch, failure);
-    }
-    let Some(with_inputs) = mismatch.with_inputs() else {
-        return fail(draft, setting, task, open, failure);
-    };
-    let is_sent_so =
-        inputs::with_inputs(setting.blueprint, draft.state(), &task.step) == with_inputs;
-    let was_guessed = match open.adapted {
-        // Called before the correction, or (the one attempt that was handed out twice) perhaps.
-        Some(adapted) => task.attempt <= adapted && is_sent_so,
-        None => !is_sent_so,
-    };
-    if !was_guessed {
-        return fail(draft, setting, task, open, failure);
-    }
-    if open.adapted.is_some() || !is_leased(open, task.attempt) {
-        // Corrected already; or the newer attempt finds it out by itself.
-        return Answer::Unchanged;
-    }
-    let Task { step, attempt, .. } = task.clone();
-    draft.emit(Event::InputsAdapted { step, attempt, with_inputs });
-    hand_out_again(draft, setting, task)
-}
-
-/// Of an aside nothing is known but its name: it is sent what its messages ask for.
-fn adapt_aside(
-    draft: &mut Draft,
-    setting: &Setting<'_>,
-    task: &Task,
-    open: &OpenStep,
-    mismatch: &Mismatch,
-    failure: &Failure,
-) -> Answer {
-    if !is_leased(open, task.attempt) {
-        return Answer::Unchanged;
-    }
-    let (blueprint, state) = (setting.blueprint, draft.state());
-    let before = inputs::argument_names(blueprint, state, &task.step);
-    let is_known = |name: &&String| *name == INPUTS || blueprint.step(name).is_some();
-    let unknown = mismatch.missing.iter().any(|name| !is_known(&name));
-    let mut arguments = before.clone();
-    arguments.retain(|name| mismatch.unexpected.as_deref() != Some(name));
-    let missing = mismatch.missing.iter().map(|name| StepName::from(name.as_str()));
-    arguments.extend(missing.filter(|name| !before.contains(name)));
-    if unknown || arguments == before || open.adaptations >= ADAPTATIONS_MAX {
-        return fail(draft, setting, task, open, failure);
-    }
-    let Task { step, attempt, .. } = task.clone();
-    draft.emit(Event::ArgumentsAdapted { step, attempt, arguments });
-    hand_out_again(draft, setting, task)
-}
-
-fn hand_out_again(draft: &mut Draft, setting: &Setting<'_>, task: &Task) -> Answer {
-    if !failure::count_kept(draft, setting, &task.step) {
-        let Task { step, iteration, attempt } = task;
-        schedule(draft, setting, step, *iteration, *attempt, 0);
-    }
-    Answer::Applied
 }
 
 #[cfg(test)]
