@@ -18,7 +18,7 @@ use super::{
     definition::{RuleKind, Step},
     rules::{Route, Target},
 };
-use crate::workflow::id::StepName;
+use crate::workflow::{condition::Condition, id::StepName};
 
 /// The edges of a blueprint, by place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,9 +72,9 @@ impl Plan {
         &self.awaited_by[place]
     }
 
-    /// For each place, whether it waits for `place`, directly or not.
-    pub(crate) fn all_after(&self, place: usize) -> Vec<bool> {
-        reached(vec![place], &self.awaited_by)
+    /// For each place, whether it waits for any of `places`, directly or not.
+    pub(crate) fn all_after(&self, places: Vec<usize>) -> Vec<bool> {
+        reached(places, &self.awaited_by)
     }
 
     /// Whether the step at `place` runs only when a rule chooses it.
@@ -109,9 +109,17 @@ impl Choices {
                 };
                 of_kind.filter_map(target).collect()
             };
-            let (diverges, branches) = (forward(RuleKind::Diverge), forward(RuleKind::Branch));
+            let (mut diverges, branches) = (forward(RuleKind::Diverge), forward(RuleKind::Branch));
             for &to in diverges.iter().chain(&branches) {
                 choices.forward.entry(to).or_default().insert(from);
+            }
+            // A lone way forward that is always taken is a jump and no choice.
+            let is_always = |route: &Route| {
+                route.kind == RuleKind::Diverge
+                    && route.condition.as_ref().is_some_and(Condition::is_always)
+            };
+            if diverges.len() == 1 && routes.iter().any(is_always) {
+                diverges.clear();
             }
             // One way forward is a short cut past what lies between; several are alternatives.
             let alternatives = branches.iter().filter(|_| branches.len() > 1);

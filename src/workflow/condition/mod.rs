@@ -70,6 +70,8 @@ const CEL_BYTES_MAX: usize = 2 * TEXT_BYTES_MAX;
 const NESTING_MAX: usize = 50;
 /// The CEL of a failure, and of nothing else.
 const FAILED: &str = r#"outcome == "error""#;
+/// The CEL of whatever happens.
+const ALWAYS: &str = "true";
 /// The CEL of a success, and of nothing else.
 const SUCCEEDED: &str = r#"outcome == "ok""#;
 
@@ -124,6 +126,11 @@ impl Condition {
     /// False does not mean that it cannot hold for one: `_`, a kind or an object may.
     pub fn is_of_failure(&self) -> bool {
         self.cel.trim() == FAILED
+    }
+
+    /// Whether it holds for every step, as the pattern `_` and the condition `else` do.
+    pub fn is_always(&self) -> bool {
+        self.cel.trim() == ALWAYS
     }
 
     /// Whether it holds for the step of `view`.

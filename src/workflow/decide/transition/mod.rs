@@ -147,7 +147,7 @@ pub(super) fn go_on(draft: &mut Draft, setting: &Setting<'_>, choice: &Choice<'_
     match choice.taken {
         None => settle(draft, setting, setting.blueprint.plan().awaited_by(place).iter().copied()),
         Some(route) => match route.target {
-            Target::End => end(draft, choice, route),
+            Target::End => end(draft, setting, choice, route),
             Target::Step(to) if to > place => skip_to(draft, setting, choice, route, (place, to)),
             Target::Step(to) => go_back(draft, setting, choice, route, to),
         },
@@ -177,8 +177,12 @@ pub(super) fn begin(draft: &mut Draft, setting: &Setting<'_>) {
     settle(draft, setting, 0..setting.blueprint.steps().len());
 }
 
-fn end(draft: &mut Draft, choice: &Choice<'_>, route: &Route) {
-    take(draft, choice, route, END.into(), (vec![], vec![]));
+fn end(draft: &mut Draft, setting: &Setting<'_>, choice: &Choice<'_>, route: &Route) {
+    let state = draft.state();
+    let is_passed = |step: &StepName| !has_begun(state, step) && !state.skipped.contains_key(step);
+    let steps = setting.blueprint.steps().iter().map(|step| &step.name);
+    let skipped = steps.filter(|step| is_passed(step)).cloned().collect();
+    take(draft, choice, route, END.into(), (skipped, vec![]));
     draft.emit(Event::ExecutionCompleted);
 }
 
@@ -192,7 +196,7 @@ fn skip_to(
     (from, to): (usize, usize),
 ) {
     let steps = setting.blueprint.steps();
-    let waits = setting.blueprint.plan().all_after(from);
+    let waits = setting.blueprint.plan().all_after(vec![from]);
     let is_passed = |&place: &usize| {
         waits[place]
             && !setting.blueprint.is_aside(place)
@@ -233,10 +237,22 @@ fn go_back(
         let name = &steps[place].name;
         has_begun(state, name) || state.skipped.contains_key(name)
     };
-    let anew: Vec<usize> = (to..steps.len()).filter(has_come_to_something).collect();
+    let anew: Vec<usize> = from_on(setting, to).filter(has_come_to_something).collect();
     let cleared = anew.iter().map(|&place| steps[place].name.clone()).collect();
     take(draft, choice, route, target.clone(), (vec![], cleared));
     settle(draft, setting, anew.into_iter().chain([to]));
+}
+
+/// The places that begin anew when a rule leads back to `to`: in the timeline those from there on, and
+/// of the asides those that wait for any of them. What led to the others still holds.
+fn from_on<'a>(setting: &Setting<'a>, to: usize) -> impl Iterator<Item = usize> + use<'a> {
+    let blueprint = setting.blueprint;
+    let is_in_timeline = !blueprint.is_aside(to);
+    let timeline = blueprint.definition().steps.len();
+    let first = if is_in_timeline { (to..timeline).collect() } else { vec![to] };
+    let waits = blueprint.plan().all_after(first);
+    (to..blueprint.steps().len())
+        .filter(move |&place| place == to || waits[place] || (is_in_timeline && place < timeline))
 }
 
 fn take(

@@ -195,6 +195,30 @@ mod forward {
     }
 
     #[test]
+    fn a_jump_ends_the_way_of_one_alternative_and_its_target_is_on_the_way_of_all() {
+        let steps: &[(&str, &[&str])] = &[
+            ("score", &[]),
+            ("low", &[]),
+            ("low2", &[]),
+            ("high", &[]),
+            ("high2", &[]),
+            ("tell", &[]),
+        ];
+        let rules =
+            [branch("score", &[("x", "low"), ("y", "high")]), diverge("low2", &[("_", "tell")])];
+        let ways = [("x", vec!["low", "low2", "tell"]), ("y", vec!["high", "high2", "tell"])];
+        for (word, way) in ways {
+            let mut run = run(steps, &rules);
+            run.gives("score", json!(word));
+            for step in way {
+                assert_eq!(run.open(), [step], "the way of {word}");
+                run.gives(step, json!(1));
+            }
+            assert!(run.state.is_closed());
+        }
+    }
+
+    #[test]
     fn else_holds_when_nothing_before_it_does() {
         let steps: &[(&str, &[&str])] = &[("a", &[]), ("b", &[]), ("c", &[]), ("d", &[])];
         let mut run = run(steps, &[branch("a", &[("x", "b"), ("else", "c")])]);
@@ -224,7 +248,7 @@ mod forward {
         let events = run.breaks("c");
         assert_eq!(
             events[2..],
-            [taken(Diverge, "c", "error", "END", &[]), Event::ExecutionCompleted]
+            [taken(Diverge, "c", "error", "END", &["d"]), Event::ExecutionCompleted]
         );
         assert_eq!(run.refused(succeed("b", 1)), Rejection::Closed { status: "completed" });
     }
@@ -387,6 +411,20 @@ mod asides {
         assert_eq!(run.skipped(), Vec::<&str>::new());
         run.gives("b", json!(1));
         assert_eq!((run.open(), run.skipped()), (vec!["c"], vec!["mend"]));
+    }
+
+    #[test]
+    fn it_may_lead_on_into_the_timeline_past_the_step_that_led_to_it() {
+        let rules = [diverge("b", &[("error", "mend")]), diverge("mend", &[("_", "c")])];
+        let mut run = run(LINE, &rules);
+        run.gives("a", json!(1));
+        run.breaks("b");
+        assert_eq!(
+            run.gives("mend", json!(1))[1..],
+            [back(Diverge, "mend", 1, "_", "c", &["c"]), scheduled("c")],
+            "`b` still leads to `mend`, which is done"
+        );
+        assert_eq!(run.gives("c", json!(1)).last(), Some(&Event::ExecutionCompleted));
     }
 
     #[test]
