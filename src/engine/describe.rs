@@ -9,8 +9,8 @@ use crate::{
     dispatch::WorkerRecord,
     log::{self, Commit},
     workflow::{
-        Answer, Command, ExecutionId, Handle, Json, Namespace, OpenStep, Payload, Phase, RunId,
-        State, StepName, Stored, Timestamp,
+        Answer, Command, ExecutionId, Generation, Handle, Json, Namespace, OpenStep, Payload,
+        Phase, RunId, State, StepName, Stored, Timestamp,
     },
 };
 
@@ -189,17 +189,26 @@ impl Engine {
     }
 
     /// The run that an execution id stands for now.
-    pub(super) async fn newest_run(
+    async fn newest_run(
         &self,
         namespace: &Namespace,
         execution: &ExecutionId,
     ) -> Result<Handle, Error> {
-        let head = self.inner.log.head(namespace, &execution.key()).await?;
-        let (generation, start) = head.ok_or_else(|| Error::NotFound {
-            what: format!("there is no execution `{execution}` in namespace `{namespace}`"),
-        })?;
+        let (generation, start) = self.newest_start(namespace, execution).await?;
         let (namespace, execution) = (namespace.clone(), execution.key());
         Ok(Handle { namespace, execution, generation, run: start.run, seq: 0 })
+    }
+
+    /// The newest generation of an execution id, and its start commit.
+    pub(super) async fn newest_start(
+        &self,
+        namespace: &Namespace,
+        execution: &ExecutionId,
+    ) -> Result<(Generation, Commit), Error> {
+        let head = self.inner.log.head(namespace, &execution.key()).await?;
+        head.ok_or_else(|| Error::NotFound {
+            what: format!("there is no execution `{execution}` in namespace `{namespace}`"),
+        })
     }
 
     /// What holds the run up, in words.

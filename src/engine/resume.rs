@@ -7,12 +7,14 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Engine, Error, ResumeRequest, StartRequest, Started,
+    blueprints::Calls,
     start::{NewRun, answer, handle_of, is_request, started_by},
 };
 use crate::{
     log,
     workflow::{
         Event, Handle, INLINE_BYTES_MAX, Payload, Rejection, Resumed, RunId, State, Status,
+        StepName,
     },
 };
 
@@ -28,8 +30,9 @@ impl Engine {
     /// timeout and its labels are those of the run before; the timeout begins anew.
     ///
     /// An execution that is open is answered as it is (`was_running`). Sent twice with one request
-    /// id, it resumes once. Costs what a start with a chosen id costs, 2 GET, and 1 GET for each kept
-    /// result that the old state does not carry; 1 PUT more for each that is large.
+    /// id, it resumes once. Costs 2 PUT (guard, start commit), 1 LIST, 3 GET (start commit, tail, none
+    /// after it), 1 GET for each kept result that the old state does not carry, and 1 PUT for each
+    /// that is large.
     ///
     /// # Errors
     ///
@@ -40,14 +43,13 @@ impl Engine {
         self.refuse_when_closing()?;
         let ResumeRequest { namespace, execution, keeps_results, by, request: id } = request;
         for _ in 0..TRIES_MAX {
-            let handle = self.newest_run(&namespace, &execution).await?;
-            let head = self.inner.log.head(&namespace, &execution.key()).await?;
-            let Some((generation, start)) = head else { continue };
+            let (generation, start) = self.newest_start(&namespace, &execution).await?;
             let began = started_by(&start)?;
             if began.resumed.is_some() && is_request(began, &id) {
                 return Ok(answer(began, start.time, false));
             }
-            let Some(newest) = self.inner.log.newest(&handle_of(began)).await? else { continue };
+            let handle = handle_of(began);
+            let Some(newest) = self.inner.log.newest(&handle).await? else { continue };
             let state = newest.into_state();
             if !state.is_closed() {
                 return Ok(answer(began, start.time, true));
@@ -60,6 +62,7 @@ impl Engine {
                 place: (execution.clone(), generation + 1),
                 kept: if keeps_results { self.kept(&handle, &state).await? } else { vec![] },
                 resumed: Some(resumed),
+                calls: Calls::of(&state),
             };
             let again = self.request_again(&handle, &state, &id).await?;
             if let Some(started) = self.start_at(&again, run).await? {
@@ -95,7 +98,9 @@ impl Engine {
         let outputs: Vec<_> = state.done.keys().filter_map(|step| state.output(step)).collect();
         let values = self.payloads(handle, &outputs).await?;
         let mut kept = vec![];
-        for (step, done) in &state.done {
+        // A step whose rule went back too often is done; where it leads is decided again.
+        let is_undecided = |step: &StepName| matches!(&state.status, Status::Failed { step: failed, .. } if failed == step);
+        for (step, done) in state.done.iter().filter(|(step, _)| !is_undecided(step)) {
             let (started, ended) = state.times(done);
             kept.push(Event::ResultKept {
                 step: step.clone(),
@@ -107,8 +112,7 @@ impl Engine {
                 error: state.caught.get(step).cloned(),
             });
         }
-        let way = state.way();
-        kept.extend(way);
+        kept.extend(state.way());
         Ok(kept)
     }
 

@@ -50,7 +50,7 @@ impl Engine {
                 Place::Taken(started) => return Ok(started),
                 Place::Free(execution, generation) => (execution, generation),
             };
-            let run = NewRun { place, kept: vec![], resumed: None };
+            let run = NewRun { place, kept: vec![], resumed: None, calls: Calls::default() };
             if let Some(started) = self.start_at(&request, run).await? {
                 return Ok(started);
             }
@@ -86,7 +86,7 @@ impl Engine {
     pub(super) async fn start_at(
         &self,
         request: &StartRequest,
-        NewRun { place: (execution, generation), kept, resumed }: NewRun,
+        NewRun { place: (execution, generation), kept, resumed, calls }: NewRun,
     ) -> Result<Option<Started>, Error> {
         let now = self.inner.env.now();
         let run = RunId::from_random(self.inner.env.random());
@@ -116,7 +116,10 @@ impl Engine {
         self.inner.log.offload(run, &mut input).await?;
         let kept = self.in_this_run(run, kept).await?;
         let identity = (&execution, generation, run);
-        let start = self.start_event(request, &blueprint, identity, (input, resumed), now);
+        let mut start = self.start_event(request, &blueprint, identity, input, now);
+        start.resumed = resumed;
+        start.with_inputs.extend(calls.with_inputs);
+        start.arguments.extend(calls.arguments);
         let mut draft = Draft::begin(start, now, self.random_u64());
         let values = Values::default();
         let setting = Setting { blueprint: &blueprint.blueprint, policy, values: &values };
@@ -166,7 +169,7 @@ impl Engine {
         request: &StartRequest,
         blueprint: &StoredBlueprint,
         (execution, generation, run): (&ExecutionId, Generation, RunId),
-        (input, resumed): (Payload, Option<Resumed>),
+        input: Payload,
         now: Timestamp,
     ) -> Start {
         let hash = blueprint.blueprint.hash();
@@ -191,7 +194,7 @@ impl Engine {
             tags: request.tags.clone(),
             with_inputs,
             arguments,
-            resumed,
+            resumed: None,
         }
     }
 
@@ -212,6 +215,8 @@ pub(super) struct NewRun {
     pub(super) kept: Vec<Event>,
     /// The run that it resumes.
     pub(super) resumed: Option<Resumed>,
+    /// What that run had learnt of the calls of its steps.
+    pub(super) calls: Calls,
 }
 
 /// Where a start goes.

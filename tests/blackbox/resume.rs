@@ -18,7 +18,8 @@ use serde_json::json;
 use crate::{
     faulty::FaultyStore,
     support::{
-        Bucket, Client, Done, Instance, Setup, Worker, diverge, json, lone_instance, timeline,
+        Bucket, Client, Done, Instance, Setup, Worker, branch, diverge, json, lone_instance,
+        timeline,
     },
 };
 
@@ -135,8 +136,8 @@ async fn of_many_who_resume_at_once_through_two_instances_one_does() {
     for n in 0..8 {
         clients.push(if n % 2 == 0 { one.client().await } else { two.client().await });
     }
-    let resumes = clients.iter_mut().map(|client| resume(client, &id, true));
-    let answers = futures::future::join_all(resumes).await;
+    let asked = clients.iter_mut().map(|client| resume(client, &id, true));
+    let answers = futures::future::join_all(asked).await;
     let resumed = answers.iter().filter(|it| it.status == "resumed").count();
     assert_eq!(resumed, 1, "{answers:#?}");
     client.until(&id, State::ExecutionCompleted).await;
@@ -165,6 +166,38 @@ async fn the_way_that_was_taken_is_kept_too() {
     let described = client.describe(&id).await;
     let skipped = described.steps.iter().find(|step| step.name == "skipped").expect("the step");
     assert_eq!((skipped.phase.as_str(), skipped.decided_by.as_str()), ("skipped", "a"));
+}
+
+#[tokio::test]
+async fn a_loop_that_ran_into_its_bound_is_decided_upon_again() {
+    let bucket = Bucket::new();
+    let mut setup = Setup::new();
+    setup.policy.iterations_max = 3;
+    let strict = Instance::start(bucket.store().await, &setup).await;
+    let mut client = strict.client().await;
+    let definition = WorkflowDefinition {
+        timeline: timeline(&[("work", &[]), ("check", &["work"]), ("end", &["check"])]),
+        branch_rules: vec![branch("check", &[("n < 5", "work")])],
+        ..Default::default()
+    };
+    client.submit_blueprint("loop", definition).await;
+    // The iteration stands in the token of the task, before the attempt.
+    let work = |task: &wire::Task| {
+        let iteration: f64 = task.task_id.rsplit('.').nth(1).expect("a token").parse().expect("n");
+        Done::Success(json!({"ok": {"n": iteration}}))
+    };
+    let worker = Worker::start(client.clone(), "w1", work);
+    let id = client.execute("loop", json!({})).await;
+    let status = client.until(&id, State::ExecutionFailed).await;
+    assert_eq!(status.error.expect("an error").kind, "loop_limit");
+    drop(worker);
+    strict.kill();
+    let patient = Instance::start(bucket.store().await, &Setup::new()).await;
+    let mut client = patient.client().await;
+    let _worker = Worker::start(client.clone(), "w1", work);
+    assert_eq!(resume(&mut client, &id, true).await.status, "resumed");
+    let status = client.until(&id, State::ExecutionCompleted).await;
+    assert_eq!(json(&status.step_outputs["check"]), json!({"ok": {"n": 5.0}}));
 }
 
 #[tokio::test]
