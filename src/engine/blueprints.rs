@@ -8,7 +8,7 @@ use std::{
 use super::{BlueprintPut, Engine, Error, StoredBlueprint, cache::Loaded};
 use crate::{
     log,
-    workflow::{Blueprint, Definition, Event, Namespace, State, StepName, Version},
+    workflow::{Blueprint, BlueprintRef, Definition, Event, Namespace, State, StepName, Version},
 };
 
 /// A name in a namespace.
@@ -63,7 +63,8 @@ fn make_room<K: Clone + Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
 
 impl Engine {
     /// Submits a blueprint; the same content as the newest version makes no new one and writes
-    /// nothing. Costs 1 PUT for a new version, and what finding the newest costs.
+    /// nothing. With `keeps_settings`, who submits has no words for times, retries and bounds, and
+    /// a graph that is that of the newest version leaves its settings as they are. Costs 1 PUT for a new version, and what finding the newest costs.
     ///
     /// # Errors
     ///
@@ -74,6 +75,7 @@ impl Engine {
         namespace: &Namespace,
         definition: Definition,
         language: &str,
+        keeps_settings: bool,
     ) -> Result<BlueprintPut, Error> {
         self.refuse_when_closing()?;
         let warnings = definition.warnings();
@@ -81,7 +83,12 @@ impl Engine {
         let hash = blueprint.hash().to_owned();
         for _ in 0..TRIES_MAX {
             let newest = self.newest_blueprint(namespace, blueprint.name()).await?;
-            if let Some(same) = newest.as_ref().filter(|it| it.blueprint.hash() == hash) {
+            let is_same = |it: &&Arc<StoredBlueprint>| {
+                let (known, given) = (it.blueprint.definition(), blueprint.definition());
+                known == given || (keeps_settings && known.bare() == *given)
+            };
+            if let Some(same) = newest.as_ref().filter(is_same) {
+                let hash = same.blueprint.hash().to_owned();
                 return Ok(BlueprintPut { version: same.version, hash, is_new: false, warnings });
             }
             let version = newest.map_or(0, |newest| newest.version) + 1;
@@ -159,8 +166,15 @@ impl Engine {
         &self,
         state: &State,
     ) -> Result<Arc<StoredBlueprint>, Error> {
-        let (name, version) = (&state.blueprint.name, state.blueprint.version);
-        self.stored_blueprint(&state.namespace, name, Some(version)).await
+        let BlueprintRef { name, version, hash } = &state.blueprint;
+        let stored = self.stored_blueprint(&state.namespace, name, Some(*version)).await?;
+        if stored.blueprint.hash() == hash {
+            return Ok(stored);
+        }
+        // Deciding by another graph than the one that the run was started with would be a guess.
+        let key = format!("version {version} of blueprint `{name}`");
+        let fault = format!("the run {} is pinned to another content of it", state.run);
+        Err(log::Error::Corrupt { key, fault }.into())
     }
 
     fn known_blueprint(&self, key: &(Name, Version)) -> Option<Arc<StoredBlueprint>> {

@@ -90,7 +90,7 @@ impl WorkerService for FrontDoor {
             Err(errors) => return Ok(Response::new(convert::faults(&errors))),
         };
         let validation = self.shielded(|engine| async move {
-            match engine.put_blueprint(&namespace, definition, &language).await {
+            match engine.put_blueprint(&namespace, definition, &language, true).await {
                 Ok(put) => Ok(convert::validation(put)),
                 Err(Error::InvalidBlueprint(faults)) => Ok(convert::faults(&faults.0)),
                 Err(error) => Err(error),

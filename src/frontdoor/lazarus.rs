@@ -172,7 +172,7 @@ impl BlueprintService for FrontDoor {
         let language = convert::language(request.language.clone())?;
         let definition = convert::blueprint_definition(request)?;
         let put = self.shielded(|engine| async move {
-            engine.put_blueprint(&namespace, definition, &language).await
+            engine.put_blueprint(&namespace, definition, &language, false).await
         });
         Ok(Response::new(convert::blueprint_put(put.await?)))
     }

@@ -206,8 +206,8 @@ async fn run(story: Story, cut: Cut, others: Others) -> usize {
     let clock = Clock::fast();
     let healthy = Bucket::over(Arc::clone(&objects));
     let setup = setup();
-    let store = Bucket::over(faulty.objects()).store().await;
-    let first = Instance::start_in(store, &setup, clock.clone()).await;
+    let bucket = Bucket::over(faulty.objects());
+    let first = Instance::start_in(bucket.store().await, &setup, clock.clone()).await;
     let mut client = first.client().await;
     story.submit(&mut client).await;
     let places = Places::default();

@@ -308,6 +308,31 @@ async fn an_answer_may_send_the_step_round_again() {
 }
 
 #[tokio::test]
+async fn a_worker_that_has_no_words_for_settings_takes_none_back() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    let graph = WorkflowDefinition {
+        timeline: timeline(&[("a", &[]), ("b", &["a"])]),
+        diverge_rules: vec![diverge("a", &[("error", "b")])],
+        ..Default::default()
+    };
+    let plain = client.submit_blueprint("settings", graph.clone()).await;
+    let mut tuned = graph.clone();
+    tuned.timeline[0].retry = Some(wire::RetryPolicy { max_attempts: 2, ..Default::default() });
+    let tuned = client.submit_blueprint("settings", tuned).await;
+    assert_ne!(tuned.workflow_hash, plain.workflow_hash);
+    let again = client.submit_blueprint("settings", graph.clone()).await;
+    assert_eq!(again.workflow_hash, tuned.workflow_hash, "as a worker does when it reconnects");
+    let mut other = graph;
+    other.diverge_rules.clear();
+    let other = client.submit_blueprint("settings", other).await;
+    assert_ne!(other.workflow_hash, tuned.workflow_hash, "another graph is another version");
+    let get = v1::GetBlueprintRequest { name: "settings".to_owned(), ..Default::default() };
+    let newest = client.blueprints.get(get).await.expect("a blueprint").into_inner();
+    assert_eq!(newest.blueprint.expect("a blueprint").version, 3);
+}
+
+#[tokio::test]
 async fn raw_cel_of_our_own_interface_is_checked_when_it_is_put() {
     let instance = lone_instance().await;
     let mut client = instance.client().await;

@@ -87,7 +87,7 @@ async fn ten_thousand_sleepers_cost_no_request_and_under_a_kibibyte_each() {
     let first = engine(&filled).await;
     let step = Step { name: "nap".into(), ..Step::default() };
     let nap = Definition { name: "nap".to_owned(), steps: vec![step], ..Definition::default() };
-    first.put_blueprint(&Namespace::default(), nap, "").await.expect("a valid blueprint");
+    first.put_blueprint(&Namespace::default(), nap, "", false).await.expect("a valid blueprint");
     many(&first, SLEEPERS, 3_600_000).await;
     assert!(first.drain(Duration::from_mins(1)).await, "effects did not come to an end");
 

@@ -12,6 +12,7 @@ use super::super::{
 
 /// A blueprint as it is written down, unchecked.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Definition {
     /// The workflow's name, unique in its namespace.
     pub name: String,
@@ -27,6 +28,7 @@ pub struct Definition {
 
 /// One step, as the author wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Step {
     /// Unique in the blueprint.
     pub name: StepName,
@@ -52,7 +54,7 @@ pub struct Step {
 
 /// How a step that failed is tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct RetryPolicy {
     /// How often a step is tried at most, the first time included; none: without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -90,6 +92,7 @@ impl Default for RetryPolicy {
 
 /// Where the execution goes after a step: to the target of the first arm that holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Rule {
     /// The step after which it is looked at.
     pub from: StepName,
@@ -112,6 +115,7 @@ pub enum RuleKind {
 
 /// One way that a rule may go.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Arm {
     /// The pattern or condition as its author wrote it.
     pub when: String,
@@ -146,6 +150,26 @@ impl Rule {
 }
 
 impl Definition {
+    /// The first version of this layout that can say what stands here, so that an older one refuses
+    /// it instead of leaving it out.
+    pub fn layout(&self) -> u32 {
+        let leases = |step: &Step| Step { lease_ms: step.lease_ms, ..step.bare() };
+        let plain = Self { steps: self.steps.iter().map(leases).collect(), ..self.bare() };
+        if self.rules.is_empty() && *self == plain { 1 } else { 2 }
+    }
+
+    /// Its graph alone, without what the published SDK has no words for: times, retries, bounds.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        let Self { name, steps, rules, iterations_max: _ } = self;
+        Self {
+            name: name.clone(),
+            steps: steps.iter().map(Step::bare).collect(),
+            rules: rules.clone(),
+            iterations_max: None,
+        }
+    }
+
     /// What its author should know although nothing forbids it; each names the step.
     pub fn warnings(&self) -> Vec<String> {
         self.rules.iter().flat_map(Rule::warnings).chain(self.asides()).collect()
@@ -169,6 +193,13 @@ impl Definition {
             )
         };
         asides.into_iter().map(warning).collect::<Vec<_>>().into_iter()
+    }
+}
+
+impl Step {
+    fn bare(&self) -> Self {
+        let (name, depends_on) = (self.name.clone(), self.depends_on.clone());
+        Self { name, depends_on, ..Self::default() }
     }
 }
 
