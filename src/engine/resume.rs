@@ -30,9 +30,9 @@ impl Engine {
     /// timeout and its labels are those of the run before; the timeout begins anew.
     ///
     /// An execution that is open is answered as it is (`was_running`). Sent twice with one request
-    /// id, it resumes once. Costs 2 PUT (guard, start commit), 1 LIST, 3 GET (start commit, tail, none
-    /// after it), 1 GET for each kept result that the old state does not carry, and 1 PUT for each
-    /// that is large.
+    /// id, it resumes once. Costs 2 PUT (guard, start commit), 2 LIST and 4 GET (the newest generation
+    /// and the newest commit, and what is read on the way to it), 1 GET for each kept result that the
+    /// old state does not carry, and 1 PUT for each that is large.
     ///
     /// # Errors
     ///
