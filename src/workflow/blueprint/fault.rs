@@ -19,6 +19,9 @@ const UNORDERED_STEPS_MAX: usize = 1_000;
 /// The most arms of all rules of one workflow, which bounds the time of reading it.
 const ARMS_MAX: usize = 10_000;
 
+/// The longest pattern or condition: it stands in the log whenever it leads somewhere.
+const WHEN_BYTES_MAX: usize = 2_000;
+
 /// The most targets outside the timeline.
 const ASIDES_MAX: usize = 1_000;
 
@@ -68,6 +71,10 @@ pub enum BlueprintFault {
     EmptyRule { from: StepName },
     #[error("a rule of step `{from}` has a target without a name; name a step, or {END}")]
     NoTarget { from: StepName },
+    #[error(
+        "a rule of step `{from}` to `{to}` has a text of {bytes} bytes; at most {WHEN_BYTES_MAX} are allowed; let the step compute it, and ask for its result"
+    )]
+    RuleTooLong { from: StepName, to: StepName, bytes: usize },
     #[error("the rule of step `{from}` to `{to}` can not be read: {reason}; it says `{cel}`")]
     Condition { from: StepName, to: StepName, cel: String, reason: String },
     #[error(
@@ -222,6 +229,10 @@ fn of_arms(rule: &Rule) -> Vec<BlueprintFault> {
             faults.push(BlueprintFault::NoTarget { from: from() });
         } else if is_too_long(&arm.to) {
             faults.push(BlueprintFault::StepNameTooLong { step: arm.to.clone() });
+        }
+        let bytes = arm.when.len();
+        if bytes > WHEN_BYTES_MAX {
+            faults.push(BlueprintFault::RuleTooLong { from: from(), to: arm.to.clone(), bytes });
         }
     }
     faults

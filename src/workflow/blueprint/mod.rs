@@ -12,6 +12,8 @@ mod definition;
 mod fault;
 mod plan;
 mod rules;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 
@@ -146,75 +148,4 @@ fn hash_of(definition: &Definition) -> String {
         serde_json::to_vec(&(name, steps, rules, iterations_max))
     };
     hex::encode(Sha256::digest(text.expect("BUG: a definition does not serialize")))
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// The most steps of a timeline that need not be in order.
-    const UNORDERED_STEPS_MAX: usize = 1_000;
-
-    /// A valid blueprint of `(step, depends_on)` pairs.
-    pub(crate) fn blueprint(steps: &[(&str, &[&str])]) -> Blueprint {
-        Blueprint::new(definition(steps)).expect("a valid blueprint")
-    }
-
-    fn definition(steps: &[(&str, &[&str])]) -> Definition {
-        let step = |(name, depends_on): &(&str, &[&str])| Step {
-            name: (*name).into(),
-            depends_on: depends_on.iter().map(|name| (*name).into()).collect(),
-            ..Step::default()
-        };
-        let steps = steps.iter().map(step).collect();
-        Definition { name: "orders".to_owned(), steps, ..Definition::default() }
-    }
-
-    fn faults(steps: &[(&str, &[&str])]) -> String {
-        Blueprint::new(definition(steps)).expect_err("an invalid blueprint").to_string()
-    }
-
-    #[test]
-    fn every_fault_is_named() {
-        assert_eq!(faults(&[]), "workflow `orders` has no steps; its timeline is empty");
-        assert_eq!(faults(&[("", &[])]), "step 1 of the timeline has no name");
-        assert_eq!(faults(&[("a", &["a"])]), "step `a` depends on itself");
-        assert_eq!(
-            faults(&[("a", &[]), ("b", &["x"]), ("a", &[])]),
-            "step `a` stands in the timeline more than once; give each step a name of its own; \
-             step `b` depends on `x`, which is not in the timeline"
-        );
-        assert_eq!(
-            faults(&[("a", &["c"]), ("b", &["a"]), ("c", &["b"])]),
-            "the steps depend on each other in a circle: a -> c -> b -> a"
-        );
-    }
-
-    #[test]
-    fn a_long_timeline_must_be_in_order() {
-        let names: Vec<String> = (0..=UNORDERED_STEPS_MAX).map(|n| format!("s{n}")).collect();
-        let mut steps: Vec<(&str, &[&str])> = names.iter().map(|name| (&**name, &[][..])).collect();
-        steps[0].1 = &["s7"];
-        assert!(faults(&steps).starts_with("step `s0` depends on `s7`, which comes later"));
-        steps.pop();
-        assert!(Blueprint::new(definition(&steps)).is_ok());
-    }
-
-    #[test]
-    fn the_hash_follows_order_and_dependencies() {
-        let first = blueprint(&[("a", &[]), ("b", &["a"])]);
-        assert_eq!(first.hash(), blueprint(&[("a", &[]), ("b", &["a"])]).hash());
-        assert_ne!(first.hash(), blueprint(&[("a", &[]), ("b", &[])]).hash());
-        assert_ne!(first.hash(), blueprint(&[("b", &["a"]), ("a", &[])]).hash());
-    }
-
-    #[test]
-    fn a_blueprint_read_back_is_checked_again() {
-        let text = serde_json::to_string(&blueprint(&[("a", &[]), ("b", &["a"])])).expect("json");
-        assert_eq!(
-            text,
-            r#"{"name":"orders","steps":[{"name":"a"},{"name":"b","depends_on":["a"]}]}"#
-        );
-        assert!(serde_json::from_str::<Blueprint>(&text.replace("\"a\"]", "\"x\"]")).is_err());
-    }
 }
