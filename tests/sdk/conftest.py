@@ -18,8 +18,14 @@ import pytest
 # Before grpc is loaded: a proxy of the environment has no part between loopback and loopback.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost"
 
+pytest.register_assert_rewrite("harness.cases")
+
+from harness.cases import CAMPING, CASES, Play  # noqa: E402
 from harness.client import Client  # noqa: E402
 from harness.engine import Engine, binary  # noqa: E402
+from harness.own import WORKERS, Lazarus  # noqa: E402
+from harness.processes import eventually  # noqa: E402
+from harness.stage import Stage  # noqa: E402
 from harness.worker import WorkerProcess  # noqa: E402
 
 _numbers = itertools.count(1)
@@ -49,6 +55,39 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield engine.start()
     finally:
         engine.stop()
+
+
+@pytest.fixture(scope="session")
+def new_stage(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Stage]:
+    """Makes stages, to be used in a `with`: an engine that neither goes back for ever nor leaves
+    unnoticed for long what was due while it was down, and workers.
+    """
+
+    def make(name: str, *options: str) -> Stage:
+        folder = tmp_path_factory.mktemp(name)
+        options = ("--max-iterations", "60", "--guard-interval", "2s", *options)
+        return Stage(_new_engine(folder / "engine", options), folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def graph(new_stage: Callable[..., Stage]) -> Iterator[Play]:
+    """All cases, played to their end with nothing in their way."""
+    with new_stage("graph") as stage:
+        stage.employ("graph", count=3)
+        stage.employ("latecomer")
+        stage.lazarus.call(WORKERS, "SubmitBlueprint", CAMPING)
+        play = Play(stage)
+        for case in CASES:
+            play.start(case)
+
+        def over() -> bool:
+            play.go_on()
+            return not play.open
+
+        eventually(over, "all cases are over", 60)
+        yield play
 
 
 @pytest.fixture
@@ -104,6 +143,12 @@ def connect() -> Iterator[Callable[[Engine], Client]]:
 
 
 @pytest.fixture
+def lazarus(client: Client) -> Lazarus:
+    """A client of the shared engine's own protocol."""
+    return Lazarus(client.channel)
+
+
+@pytest.fixture
 def client(engine: Engine, connect: Callable[[Engine], Client]) -> Client:
     """A raw client of the shared engine."""
     return connect(engine)
@@ -123,9 +168,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     if not report.failed:
         return
     logs = list(getattr(item, "logs", []))
-    shared = getattr(item, "funcargs", {}).get("engine")
-    if shared is not None:
-        logs.append(("the shared engine", shared.log))
+    arguments = getattr(item, "funcargs", {})
+    if "engine" in arguments:
+        logs.append(("the shared engine", arguments["engine"].log))
+    for argument in arguments.values():
+        if isinstance(argument, Play):
+            logs += argument.stage.logs
     for name, path in logs:
         if path.exists():
             tail = "\n".join(path.read_text(errors="replace").splitlines()[-80:])

@@ -41,11 +41,13 @@ def test_a_result_that_can_not_travel_is_a_failure(client):
     assert status.error.message
 
 
-def test_a_failed_execution_can_not_be_resumed_yet(client):
+def test_resuming_what_is_not_mended_fails_again_in_a_run_of_its_own(engine, client):
     execution = client.start("stocktaking").execution_id
     client.failed(execution)
     request = pb.ResumeExecutionRequest(execution_id=execution, skip_completed_steps=True)
-    assert client.call("ResumeExecution", request).status == "failed_to_resume"
+    assert client.call("ResumeExecution", request).status == "resumed"
+    assert client.failed(execution).error.message == "stock is empty"
+    assert engine.commits(execution)[0]["events"][0]["generation"] == 1
 
 
 def test_the_worker_goes_on_after_failures(client, worker):

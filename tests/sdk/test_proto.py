@@ -7,27 +7,15 @@ import grpc
 import pytest
 from cerebelum.proto import worker_service_pb2 as pb
 from google.protobuf import descriptor_pb2
-from grpc_reflection.v1alpha import reflection_pb2
+from harness.own import WORKERS, files_of
 
 FIRST_OWN_NUMBER = 100
-SERVICE = "cerebelum.worker.WorkerService"
 
 
 def served_file(address):
     """The .proto file that defines the service, as the engine itself describes it."""
-    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=SERVICE)
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
-        # Both versions of the reflection service have the same messages; the stubs know the older.
-        reflect = channel.stream_stream(
-            "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
-            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-            response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
-        )
-        [reply] = reflect(iter([request]), timeout=20)
-    files = map(
-        descriptor_pb2.FileDescriptorProto.FromString,
-        reply.file_descriptor_response.file_descriptor_proto,
-    )
+        files = files_of(channel, WORKERS)
     return next(file for file in files if any(s.name == "WorkerService" for s in file.service))
 
 

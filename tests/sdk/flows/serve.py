@@ -49,6 +49,8 @@ def main() -> None:
         for definition in definitions
         for name, step in definition.steps_metadata.items()
     }
+    # Steps of workflows that the SDK can not write.
+    steps |= {step.name: step.function for step in getattr(module, "STEPS", [])}
     only = arguments.only.split(",") if arguments.only is not None else list(steps)
     for name in filter(None, only):
         worker.register_step(name, steps[name])
