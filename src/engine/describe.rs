@@ -251,10 +251,14 @@ fn why(open: &OpenStep) -> String {
         // The attempt before this one failed; else it was lost.
         Some(error) if open.counted + 1 == open.attempt => {
             let message = error.message.lines().next().unwrap_or_default();
-            format!("failed {} times, last with {}: {message}", open.failures, error.kind)
+            format!("failed {}, last with {}: {message}", times(open.failures), error.kind)
         }
-        Some(_) | None => format!("lost its worker {} times", open.losses),
+        Some(_) | None => format!("lost its worker {}", times(open.losses)),
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 fn data_of((step, open): (&StepName, &OpenStep)) -> Option<(StepName, Stored)> {
