@@ -1,0 +1,389 @@
+//! The instances: real engines, each with a clock, a way to the bucket and a life of its own.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lazarus::{
+    engine::{Config, Engine, Error},
+    store::{Store, Traits},
+    workflow::Policy,
+};
+
+use super::{
+    broken::Broken,
+    chance::Chance,
+    life::{Life, ProcessEnv},
+    store::Way,
+    world::World,
+};
+
+/// How an instance lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// It stays up: memory, timers of its own, reservations, a background loop.
+    Server,
+    /// It remembers nothing, and a schedule ticks it each minute.
+    Function,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// Nobody is there, the connection broke, or the answer did not come in time.
+    Silence,
+    /// The engine says no.
+    No(Error),
+}
+
+impl Unanswered {
+    /// Whether asking again is useless.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Silence => false,
+            Self::No(error) => error.is_final(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Node {
+    life: Arc<Life>,
+    engine: Engine,
+}
+
+struct Place {
+    shape: Shape,
+    starts: u32,
+    node: Option<Node>,
+    /// Whether it stays frozen until everybody else is done.
+    is_forgotten: bool,
+}
+
+/// All instances of one world.
+pub struct Cluster {
+    pub world: Arc<World>,
+    places: Mutex<Vec<Place>>,
+    chance: Chance,
+    policy: Policy,
+    shards: u32,
+    /// How often, in a thousand, a request of a client or its answer is lost.
+    loss: u64,
+    is_troubled: AtomicBool,
+}
+
+/// How long an instance that is asked to go has to finish.
+const GRACE: Duration = Duration::from_secs(20);
+
+impl Cluster {
+    /// The instances of the world's seed, all of them up.
+    pub fn start(world: Arc<World>) -> Arc<Self> {
+        let chance = Chance::new(world.seed, "cluster");
+        let lease = Duration::from_secs(chance.pick(&[10, 60, 300]));
+        let guard = Duration::from_secs(chance.pick(&[5, 20, 60]));
+        let count = chance.from(1, 5);
+        let place = |_| {
+            let shape = if chance.happens(300) { Shape::Function } else { Shape::Server };
+            Place { shape, starts: 0, node: None, is_forgotten: false }
+        };
+        let places: Vec<Place> = (0..count).map(place).collect();
+        let cluster = Arc::new(Self {
+            policy: Policy { lease, guard },
+            shards: chance.pick(&[1, 1, 2, 3]),
+            loss: chance.pick(&[0, 10, 50, 200]),
+            places: Mutex::new(places),
+            is_troubled: AtomicBool::new(false),
+            chance,
+            world,
+        });
+        for place in 0..cluster.count() {
+            cluster.begin(place);
+        }
+        cluster
+    }
+
+    /// How many places there are for instances.
+    pub fn count(&self) -> usize {
+        self.places().len()
+    }
+
+    /// One of them.
+    pub fn any(&self) -> usize {
+        self.chance.index(self.count())
+    }
+
+    /// Starts an instance where none is.
+    pub fn begin(self: &Arc<Self>, place: usize) {
+        let (name, shape) = {
+            let mut places = self.places();
+            let at = &mut places[place];
+            if at.node.as_ref().is_some_and(|node| !node.life.is_dead()) {
+                return;
+            }
+            at.starts += 1;
+            (format!("engine{place}.{}", at.starts), at.shape)
+        };
+        self.world.trace.note(|| format!("{name} starts as a {shape:?}"));
+        let skew = i64::try_from(self.world.skew_ms).expect("small");
+        let mut offset_ms = i64::try_from(self.chance.from(0, 2 * self.world.skew_ms + 1))
+            .expect("small") - skew;
+        if self.world.broken == Some(Broken::ClockAnHourAhead) && place == 0 {
+            offset_ms += 3_600_000;
+        }
+        let life = Life::begin(offset_ms);
+        let engine = self.engine(&name, shape, &life);
+        self.places()[place].node = Some(Node { life: Arc::clone(&life), engine: engine.clone() });
+        match shape {
+            Shape::Server => drop(tokio::spawn(async move { engine.run_background().await })),
+            Shape::Function => {
+                let timeline = self.world.timeline.clone();
+                tokio::spawn(async move {
+                    while !life.is_dead() {
+                        timeline.wait(Duration::from_mins(1)).await;
+                        life.gate().await;
+                        let _progress = engine.tick().await;
+                    }
+                });
+            }
+        }
+    }
+
+    fn engine(&self, name: &str, shape: Shape, life: &Arc<Life>) -> Engine {
+        let world = &self.world;
+        let env = ProcessEnv {
+            timeline: world.timeline.clone(),
+            life: Arc::clone(life),
+            chance: Chance::new(world.seed, name),
+        };
+        let (world, life) = (Arc::clone(world), Arc::clone(life));
+        let traits = Traits { ordered: world.is_ordered, exclusive: false };
+        let way = Way { world, life, name: name.into() };
+        let store = Store::wrap(Arc::new(way), traits, "sim:");
+        let is_server = shape == Shape::Server;
+        let config = Config {
+            policy: self.policy,
+            cache_bytes: if is_server { 64 << 20 } else { 0 },
+            near_timers: is_server,
+            reservations: is_server,
+            instance: format!("{name}/sim"),
+        };
+        Engine::new(store, Arc::new(env), self.shards, config)
+    }
+
+    /// Asks the instance at `place`; its handler is dropped when the caller does not wait any longer,
+    /// or when it dies.
+    pub async fn ask<T, Asked>(
+        &self,
+        place: usize,
+        patience: Duration,
+        ask: impl FnOnce(Engine) -> Asked,
+    ) -> Result<T, Unanswered>
+    where
+        Asked: Future<Output = Result<T, Error>>,
+    {
+        let timeline = &self.world.timeline;
+        timeline.wait(self.hop()).await;
+        let node = self.places()[place].node.clone();
+        let Some(node) = node.filter(|node| !node.life.is_dead()) else {
+            return Err(Unanswered::Silence);
+        };
+        if self.is_lost() {
+            timeline.wait(patience).await;
+            return Err(Unanswered::Silence);
+        }
+        let Node { life, engine } = node;
+        let asked = async {
+            life.gate().await;
+            ask(engine).await
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = Box::pin(asked) => answer,
+            () = life.ended() => return Err(Unanswered::Silence),
+            () = timeline.wait(patience) => return Err(Unanswered::Silence),
+        };
+        timeline.wait(self.hop()).await;
+        if self.is_lost() {
+            return Err(Unanswered::Silence);
+        }
+        answer.map_err(Unanswered::No)
+    }
+
+    /// As [`Self::ask`], for requests that a front door carries on with whoever is gone.
+    pub async fn ask_shielded<T, Asked>(
+        &self,
+        place: usize,
+        patience: Duration,
+        ask: impl FnOnce(Engine) -> Asked,
+    ) -> Result<T, Unanswered>
+    where
+        T: Send + 'static,
+        Asked: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let shielded = |engine| {
+            let running = tokio::spawn(ask(engine));
+            async move { running.await.expect("a request does not panic") }
+        };
+        self.ask(place, patience, shielded).await
+    }
+
+    fn hop(&self) -> Duration {
+        self.chance.spread(Duration::from_micros(100), Duration::from_millis(20))
+    }
+
+    fn is_lost(&self) -> bool {
+        let is_lost = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.loss);
+        if is_lost {
+            self.world.trace.count("request or answer of a client lost");
+        }
+        is_lost
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().expect("one thread")
+    }
+
+    fn node(&self, place: usize) -> Option<Node> {
+        self.places()[place].node.clone()
+    }
+}
+
+impl Cluster {
+    /// Lets instances die, freeze and come back, until [`Self::heal`].
+    pub fn trouble(self: &Arc<Self>) {
+        self.is_troubled.store(true, Ordering::Relaxed);
+        let cluster = Arc::clone(self);
+        tokio::spawn(async move {
+            let chance = Chance::new(cluster.world.seed, "trouble");
+            let kinds = ["crash", "crash", "freeze", "freeze for hours", "restart", "clock is set"];
+            let kinds: Vec<&'static str> =
+                kinds.into_iter().filter(|_| chance.happens(600)).collect();
+            let pause = chance.spread(Duration::from_secs(2), Duration::from_mins(2));
+            while !kinds.is_empty() {
+                let pause = chance.spread(Duration::from_millis(10), pause);
+                cluster.world.timeline.wait(pause).await;
+                if !cluster.is_troubled.load(Ordering::Relaxed) {
+                    return;
+                }
+                cluster.befall(chance.pick(&kinds), &chance);
+            }
+        });
+    }
+
+    fn befall(self: &Arc<Self>, kind: &'static str, chance: &Chance) {
+        let place = self.any();
+        let Some(node) = self.node(place).filter(|node| node.life.is_running()) else { return };
+        self.world.trace.count(kind);
+        self.world.trace.note(|| format!("engine{place}: {kind}"));
+        let cluster = Arc::clone(self);
+        let back = chance.spread(Duration::from_millis(100), Duration::from_mins(5));
+        match kind {
+            "crash" => {
+                node.life.die();
+                tokio::spawn(async move {
+                    cluster.world.timeline.wait(back).await;
+                    cluster.begin(place);
+                });
+            }
+            "freeze" => {
+                node.life.freeze();
+                tokio::spawn(async move {
+                    cluster.world.timeline.wait(back).await;
+                    node.life.thaw();
+                });
+            }
+            "freeze for hours" => {
+                node.life.freeze();
+                // Another one takes over its place in the meantime.
+                self.places().push(Place {
+                    shape: Shape::Server,
+                    starts: 0,
+                    node: Some(node),
+                    is_forgotten: true,
+                });
+                self.places()[place].node = None;
+                self.begin(place);
+            }
+            "restart" => {
+                tokio::spawn(async move {
+                    cluster.retire(place).await;
+                    cluster.begin(place);
+                });
+            }
+            _ => {
+                let skew = self.world.skew_ms;
+                let offset = i64::try_from(chance.from(0, 2 * skew + 1)).expect("small");
+                let offset = offset - i64::try_from(skew).expect("small");
+                node.life.offset_ms.store(offset, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Asks an instance to go, and waits until it did.
+    async fn retire(&self, place: usize) {
+        let Some(Node { life, engine }) = self.node(place) else { return };
+        life.gate().await;
+        engine.begin_shutdown();
+        tokio::select! {
+            biased;
+            _ = engine.drain(GRACE) => {}
+            () = life.ended() => {}
+        }
+        life.die();
+    }
+
+    /// Ends all trouble: what stands still goes on, what is down starts. The forgotten stay frozen.
+    pub fn heal(self: &Arc<Self>) {
+        self.is_troubled.store(false, Ordering::Relaxed);
+        for place in 0..self.count() {
+            if self.places()[place].is_forgotten {
+                continue;
+            }
+            if let Some(node) = self.node(place) {
+                node.life.thaw();
+            }
+            self.begin(place);
+        }
+    }
+
+    /// Retires everybody but the forgotten, and leaves one function behind; its place.
+    pub async fn retire_to_one_function(self: &Arc<Self>) -> usize {
+        for place in 0..self.count() {
+            if !self.places()[place].is_forgotten {
+                self.retire(place).await;
+            }
+        }
+        self.places().push(Place {
+            shape: Shape::Function,
+            starts: 0,
+            node: None,
+            is_forgotten: false,
+        });
+        let place = self.count() - 1;
+        self.begin(place);
+        place
+    }
+
+    /// Thaws the forgotten, lets them have `time`, and retires them.
+    pub async fn remember_forgotten(self: &Arc<Self>, time: Duration) {
+        let is_forgotten = |place: &usize| self.places()[*place].is_forgotten;
+        let forgotten: Vec<usize> = (0..self.count()).filter(is_forgotten).collect();
+        if forgotten.is_empty() {
+            return;
+        }
+        for &place in &forgotten {
+            self.world.trace.note(|| format!("engine{place}: thaws after hours"));
+            if let Some(node) = self.node(place) {
+                node.life.thaw();
+            }
+        }
+        self.world.timeline.wait(time).await;
+        for place in forgotten {
+            self.retire(place).await;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! What is to be done in a world: workflows, executions, and what each step does.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use lazarus::workflow::{Definition, Failure, Step, Submission};
+use serde_json::json;
+
+use super::chance::Chance;
+
+/// What a step does when a worker runs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// A result of about so many bytes.
+    Result(usize),
+    /// It asks to sleep.
+    Sleep(Duration),
+    /// It asks for approval, and waits so long for it at most; zero: for ever.
+    Approval(Duration),
+    /// It fails.
+    Failure,
+}
+
+impl Work {
+    /// What the worker submits.
+    pub fn submission(self) -> Submission {
+        match self {
+            Self::Result(bytes) => Submission::Success(json!({"text": "x".repeat(bytes)})),
+            Self::Sleep(time) => Submission::Sleep {
+                duration_ms: i64::try_from(time.as_millis()).expect("short"),
+                data: json!({"slept": true}),
+            },
+            Self::Approval(time) => Submission::Approval {
+                approval_type: "manual".to_owned(),
+                data: json!({"sum": 7}),
+                timeout_ms: i64::try_from(time.as_millis()).expect("short"),
+            },
+            Self::Failure => Submission::Failed(Failure {
+                kind: "ValueError".to_owned(),
+                message: "as it should".to_owned(),
+                stacktrace: String::new(),
+            }),
+        }
+    }
+}
+
+/// Everything that is to be done.
+pub struct Workload {
+    pub definitions: Vec<Definition>,
+    works: BTreeMap<(String, String), Work>,
+}
+
+impl Workload {
+    /// The work of `seed`.
+    pub fn new(seed: u64) -> Self {
+        let chance = Chance::new(seed, "workload");
+        let mut works = BTreeMap::new();
+        let definitions = (0..chance.from(1, 3))
+            .map(|number| {
+                let name = format!("workflow{number}");
+                let steps: Vec<String> =
+                    (0..chance.from(1, 6)).map(|step| format!("step{step}")).collect();
+                for step in &steps {
+                    works.insert((name.clone(), step.clone()), work(&chance));
+                }
+                let is_chain = chance.happens(600);
+                let step = |(at, step): (usize, &String)| Step {
+                    name: step.as_str().into(),
+                    depends_on: depends_on(&chance, &steps[..at], is_chain),
+                    lease_ms: None,
+                };
+                Definition { steps: steps.iter().enumerate().map(step).collect(), name }
+            })
+            .collect();
+        Self { definitions, works }
+    }
+
+    /// What a step does.
+    pub fn work(&self, workflow: &str, step: &str) -> Work {
+        self.works[&(workflow.to_owned(), step.to_owned())]
+    }
+}
+
+fn depends_on(
+    chance: &Chance,
+    before: &[String],
+    is_chain: bool,
+) -> Vec<lazarus::workflow::StepName> {
+    if is_chain {
+        return before.last().map(|step| step.as_str().into()).into_iter().collect();
+    }
+    before.iter().filter(|_| chance.happens(400)).map(|step| step.as_str().into()).collect()
+}
+
+fn work(chance: &Chance) -> Work {
+    match chance.from(0, 100) {
+        0..60 => Work::Result(chance.pick(&[1, 10, 500, 2_000, 40_000])),
+        60..80 => {
+            Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(10)))
+        }
+        80..97 => Work::Approval(chance.pick(&[
+            Duration::ZERO,
+            Duration::ZERO,
+            Duration::from_secs(20),
+            Duration::from_mins(3),
+        ])),
+        _ => Work::Failure,
+    }
+}
