@@ -3,7 +3,7 @@
 //! Setting up; trouble; then everything heals and all executions must close; then one function is
 //! left, late writes land, zombies come back, and nothing may be left over.
 
-use std::{cell::RefCell, collections::BTreeMap, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{cell::{Cell, RefCell}, collections::BTreeMap, panic::AssertUnwindSafe, sync::{Arc, Once}, time::Duration};
 
 use futures::FutureExt;
 use lazarus::{engine::Engine, workflow::{ExecutionId, Namespace}};
@@ -30,14 +30,23 @@ pub struct Outcome {
 thread_local! {
     /// The first panic of this thread, as nobody may hear of one in a task.
     static PANIC: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// Whether this thread lives through a history.
+    static IS_LIVING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Notes panics instead of printing them; once for the process.
-pub fn hear_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let words = panic.to_string();
-        PANIC.with_borrow_mut(|first| _ = first.get_or_insert(words));
-    }));
+/// Notes panics within a history instead of printing them; once for the process.
+fn hear_panics() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let print = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !IS_LIVING.get() {
+                return print(panic);
+            }
+            let words = panic.to_string();
+            PANIC.with_borrow_mut(|first| _ = first.get_or_insert(words));
+        }));
+    });
 }
 
 /// How long all executions have to close once everything is healed: a guard that has climbed to the
@@ -48,7 +57,9 @@ const TO_SETTLE_MIN: u32 = 6 * 60;
 
 /// Lives through the history of `seed`.
 pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
+    hear_panics();
     PANIC.set(None);
+    IS_LIVING.set(true);
     // Everything that can run is run before time goes on; see `drive`.
     let runtime =
         Builder::new_current_thread().event_interval(u32::MAX).build().expect("a runtime");
@@ -60,6 +71,7 @@ pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
         });
     }));
     drop(runtime);
+    IS_LIVING.set(false);
     let panicked = PANIC.take().or_else(|| driven.err().map(|_| "the driver panicked".to_owned()));
     let (runs, commits) = world.audit.totals();
     Outcome {

@@ -8,7 +8,8 @@ use std::sync::{
 
 use futures::future::BoxFuture;
 use lazarus::{env::Env, workflow::Timestamp};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{chance::Chance, timeline::{Job, Timeline}};
 
@@ -24,7 +25,7 @@ enum Pulse {
 /// The life of one process, from its start to its death.
 pub struct Life {
     pulse: Mutex<Pulse>,
-    ended: watch::Sender<bool>,
+    ended: CancellationToken,
     /// How far its clock is off, in milliseconds.
     pub offset_ms: AtomicI64,
 }
@@ -34,7 +35,7 @@ impl Life {
     pub fn begin(offset_ms: i64) -> Arc<Self> {
         Arc::new(Self {
             pulse: Mutex::new(Pulse::Beats),
-            ended: watch::Sender::new(false),
+            ended: CancellationToken::new(),
             offset_ms: AtomicI64::new(offset_ms),
         })
     }
@@ -74,7 +75,7 @@ impl Life {
     pub fn die(&self) {
         let held = std::mem::replace(&mut *self.pulse(), Pulse::Dead);
         drop(held);
-        self.ended.send_replace(true);
+        self.ended.cancel();
     }
 
     /// Stops it until [`Self::thaw`].
@@ -111,8 +112,7 @@ impl Life {
 
     /// Resolves once it died.
     pub async fn ended(&self) {
-        let mut ended = self.ended.subscribe();
-        drop(ended.wait_for(|ended| *ended).await);
+        self.ended.cancelled().await;
     }
 
     fn pulse(&self) -> MutexGuard<'_, Pulse> {

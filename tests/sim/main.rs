@@ -39,7 +39,7 @@ use std::{
 };
 
 use broken::Broken;
-use history::{Outcome, hear_panics, live};
+use history::{Outcome, live};
 
 /// How long seeds are lived through when nobody says how many.
 const BUDGET: Duration = Duration::from_secs(60);
@@ -112,7 +112,6 @@ fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
 
 #[test]
 fn every_history_keeps_every_promise() {
-    hear_panics();
     if let Some(seed) = number("SEED") {
         let outcome = live(seed, None, true);
         println!("{}", outcome.trace);
@@ -135,7 +134,6 @@ fn every_history_keeps_every_promise() {
 
 #[test]
 fn the_same_seed_twice_is_the_same_history_to_the_byte() {
-    hear_panics();
     for seed in [1, 2, 3, 5, 8, 13, 21, 34] {
         let (one, other) = (live(seed, None, true).trace, live(seed, None, true).trace);
         let differs = one.lines().zip(other.lines()).find(|(one, other)| one != other);
@@ -145,7 +143,6 @@ fn the_same_seed_twice_is_the_same_history_to_the_byte() {
 
 #[test]
 fn every_broken_engine_is_noticed() {
-    hear_panics();
     let mut missed = vec![];
     for broken in Broken::ALL {
         let caught = (1..=NOTICED_WITHIN)
