@@ -74,6 +74,8 @@ pub struct Cluster {
     /// How often, in a thousand, a request of a client or its answer is lost.
     loss: u64,
     is_troubled: AtomicBool,
+    /// Whether nobody is to start any more.
+    is_over: AtomicBool,
 }
 
 /// How long an instance that is asked to go has to finish.
@@ -97,6 +99,7 @@ impl Cluster {
             loss: chance.pick(&[0, 10, 50, 200]),
             places: Mutex::new(places),
             is_troubled: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
             chance,
             world,
         });
@@ -118,6 +121,9 @@ impl Cluster {
 
     /// Starts an instance where none is.
     pub fn begin(self: &Arc<Self>, place: usize) {
+        if self.is_over.load(Ordering::Relaxed) {
+            return;
+        }
         let (name, shape) = {
             let mut places = self.places();
             let at = &mut places[place];
@@ -326,11 +332,14 @@ impl Cluster {
     /// Asks an instance to go, and waits until it did.
     async fn retire(&self, place: usize) {
         let Some(Node { life, engine }) = self.node(place) else { return };
-        life.gate().await;
-        engine.begin_shutdown();
+        let go = async {
+            life.gate().await;
+            engine.begin_shutdown();
+            engine.drain(GRACE).await;
+        };
         tokio::select! {
             biased;
-            _ = engine.drain(GRACE) => {}
+            () = go => {}
             () = life.ended() => {}
         }
         life.die();
@@ -365,6 +374,7 @@ impl Cluster {
         });
         let place = self.count() - 1;
         self.begin(place);
+        self.is_over.store(true, Ordering::Relaxed);
         place
     }
 

@@ -52,6 +52,8 @@ fn hear_panics() {
 /// How long all executions have to close once everything is healed: a guard that has climbed to the
 /// top of its ladder, and some leases and sleeps after it.
 const TO_CLOSE: Duration = Duration::from_hours(3);
+/// The most steps that a history takes; an ordinary one takes some ten thousand.
+const STEPS_MAX: u32 = 1_000_000;
 /// How long what is left over has to go after that: zombies come back for three hours.
 const TO_SETTLE_MIN: u32 = 6 * 60;
 
@@ -89,7 +91,7 @@ pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
 /// With an event interval without end, the runtime comes back to a task that yielded only after its
 /// queue ran empty.
 async fn drive(world: &World, is_over: impl Fn() -> bool) {
-    loop {
+    for _ in 0..STEPS_MAX {
         tokio::task::yield_now().await;
         let is_wrong = world.trace.first_fault().is_some()
             || PANIC.with_borrow(Option::is_some);
@@ -101,6 +103,7 @@ async fn drive(world: &World, is_over: impl Fn() -> bool) {
             return;
         }
     }
+    world.trace.fault(format!("after {STEPS_MAX} steps it is not over"));
 }
 
 async fn story(world: Arc<World>) {

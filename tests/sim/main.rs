@@ -102,6 +102,7 @@ fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
                         return;
                     }
                     let outcome = live(seed, None, false);
+                    if env::var("VERBOSE").is_ok() { eprintln!("done {seed} {:?} {:?}", outcome.covered, outcome.fault); }
                     sums.lock().expect("sums").add(seed, outcome);
                 }
             });
