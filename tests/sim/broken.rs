@@ -7,8 +7,8 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use lazarus::log::Sum;
-use object_store::{Error, Result};
+use lazarus::log::{Key, Sum};
+use object_store::{Error, Result, path::Path};
 
 use super::world::World;
 
@@ -39,11 +39,15 @@ pub enum Broken {
     ClockAnHourAhead,
     /// A request that is sent again is taken for another one.
     RequestsForgotten,
+    /// A result that comes after the end of its lease is turned away.
+    LateResultRefused,
+    /// A scan passes over what was due long ago: some low-water mark says that it was worked off.
+    LowWaterMark,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::GuardMissing,
         Self::OldGuardReliedOn,
         Self::TimerMissing,
@@ -56,6 +60,8 @@ impl Broken {
         Self::StaleReads,
         Self::ClockAnHourAhead,
         Self::RequestsForgotten,
+        Self::LateResultRefused,
+        Self::LowWaterMark,
     ];
 
     /// What a put does: nothing though it says so, or go on; true: whatever stands there.
@@ -64,7 +70,7 @@ impl Broken {
             Self::GuardMissing => is_wake(key, "guard"),
             Self::OldGuardReliedOn => is_wake(key, "guard") && !key.ends_with(".0"),
             Self::TimerMissing => is_wake(key, "timer"),
-            Self::EffectsBeforeCommit => key.starts_with("run/") && mixed(key) % 8 == 0,
+            Self::EffectsBeforeCommit => key.starts_with("run/") && mixed(key).is_multiple_of(8),
             _ => false,
         };
         if is_lost {
@@ -98,6 +104,12 @@ impl Broken {
             }
             _ => Ok(bytes),
         }
+    }
+
+    /// Whether a list leaves `key` out.
+    pub fn hides(self, world: &World, key: &str) -> bool {
+        let Some(Key::Wake { due, .. }) = Key::parse(&Path::from(key)) else { return false };
+        self == Self::LowWaterMark && due.as_millis() + 30_000 < world.now_ms()
     }
 
     /// `key` was listed.

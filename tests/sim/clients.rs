@@ -70,7 +70,8 @@ impl Clients {
         let is_chosen = self.chance.happens(600);
         let uses = if is_chosen { self.chance.from(1, 3) } else { 1 };
         for turn in 0..uses {
-            let workflow = &self.workload.definitions[self.chance.index(self.workload.definitions.len())];
+            let workflow =
+                &self.workload.definitions[self.chance.index(self.workload.definitions.len())];
             let chosen = || ExecutionId::chosen(&format!("order-{number}")).expect("an id");
             let request = StartRequest {
                 namespace: Namespace::default(),
@@ -152,9 +153,8 @@ impl Clients {
         let audit = &self.cluster.world.audit;
         let before = audit.newest(execution.as_str());
         let asked = execution.clone();
-        let describe = |engine: Engine| async move {
-            engine.describe(&Namespace::default(), &asked).await
-        };
+        let describe =
+            |engine: Engine| async move { engine.describe(&Namespace::default(), &asked).await };
         let seen = self.cluster.ask(self.cluster.any(), PATIENCE, describe).await;
         match seen {
             Ok(seen) => {

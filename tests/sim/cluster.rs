@@ -50,18 +50,20 @@ impl Unanswered {
     }
 }
 
+/// A process.
 #[derive(Clone)]
-struct Node {
-    life: Arc<Life>,
-    engine: Engine,
+pub(super) struct Node {
+    pub(super) life: Arc<Life>,
+    pub(super) engine: Engine,
 }
 
-struct Place {
-    shape: Shape,
-    starts: u32,
-    node: Option<Node>,
+/// Where an instance is, or was, or will be.
+pub(super) struct Place {
+    pub(super) shape: Shape,
+    pub(super) starts: u32,
+    pub(super) node: Option<Node>,
     /// Whether it stays frozen until everybody else is done.
-    is_forgotten: bool,
+    pub(super) is_forgotten: bool,
 }
 
 /// All instances of one world.
@@ -73,7 +75,7 @@ pub struct Cluster {
     shards: u32,
     /// How often, in a thousand, a request of a client or its answer is lost.
     loss: u64,
-    is_troubled: AtomicBool,
+    pub(super) is_troubled: AtomicBool,
     /// Whether nobody is to start any more.
     is_over: AtomicBool,
 }
@@ -135,8 +137,8 @@ impl Cluster {
         };
         self.world.trace.note(|| format!("{name} starts as a {shape:?}"));
         let skew = i64::try_from(self.world.skew_ms).expect("small");
-        let mut offset_ms = i64::try_from(self.chance.from(0, 2 * self.world.skew_ms + 1))
-            .expect("small") - skew;
+        let mut offset_ms =
+            i64::try_from(self.chance.from(0, 2 * self.world.skew_ms + 1)).expect("small") - skew;
         if self.world.broken == Some(Broken::ClockAnHourAhead) && place == 0 {
             offset_ms += 3_600_000;
         }
@@ -249,88 +251,18 @@ impl Cluster {
         is_lost
     }
 
-    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+    pub(super) fn places(&self) -> MutexGuard<'_, Vec<Place>> {
         self.places.lock().expect("one thread")
     }
 
-    fn node(&self, place: usize) -> Option<Node> {
+    pub(super) fn node(&self, place: usize) -> Option<Node> {
         self.places()[place].node.clone()
     }
 }
 
 impl Cluster {
-    /// Lets instances die, freeze and come back, until [`Self::heal`].
-    pub fn trouble(self: &Arc<Self>) {
-        self.is_troubled.store(true, Ordering::Relaxed);
-        let cluster = Arc::clone(self);
-        tokio::spawn(async move {
-            let chance = Chance::new(cluster.world.seed, "trouble");
-            let kinds = ["crash", "crash", "freeze", "freeze for hours", "restart", "clock is set"];
-            let kinds: Vec<&'static str> =
-                kinds.into_iter().filter(|_| chance.happens(600)).collect();
-            let pause = chance.spread(Duration::from_secs(2), Duration::from_mins(2));
-            while !kinds.is_empty() {
-                let pause = chance.spread(Duration::from_millis(10), pause);
-                cluster.world.timeline.wait(pause).await;
-                if !cluster.is_troubled.load(Ordering::Relaxed) {
-                    return;
-                }
-                cluster.befall(chance.pick(&kinds), &chance);
-            }
-        });
-    }
-
-    fn befall(self: &Arc<Self>, kind: &'static str, chance: &Chance) {
-        let place = self.any();
-        let Some(node) = self.node(place).filter(|node| node.life.is_running()) else { return };
-        self.world.trace.count(kind);
-        self.world.trace.note(|| format!("engine{place}: {kind}"));
-        let cluster = Arc::clone(self);
-        let back = chance.spread(Duration::from_millis(100), Duration::from_mins(5));
-        match kind {
-            "crash" => {
-                node.life.die();
-                tokio::spawn(async move {
-                    cluster.world.timeline.wait(back).await;
-                    cluster.begin(place);
-                });
-            }
-            "freeze" => {
-                node.life.freeze();
-                tokio::spawn(async move {
-                    cluster.world.timeline.wait(back).await;
-                    node.life.thaw();
-                });
-            }
-            "freeze for hours" => {
-                node.life.freeze();
-                // Another one takes over its place in the meantime.
-                self.places().push(Place {
-                    shape: Shape::Server,
-                    starts: 0,
-                    node: Some(node),
-                    is_forgotten: true,
-                });
-                self.places()[place].node = None;
-                self.begin(place);
-            }
-            "restart" => {
-                tokio::spawn(async move {
-                    cluster.retire(place).await;
-                    cluster.begin(place);
-                });
-            }
-            _ => {
-                let skew = self.world.skew_ms;
-                let offset = i64::try_from(chance.from(0, 2 * skew + 1)).expect("small");
-                let offset = offset - i64::try_from(skew).expect("small");
-                node.life.offset_ms.store(offset, Ordering::Relaxed);
-            }
-        }
-    }
-
     /// Asks an instance to go, and waits until it did.
-    async fn retire(&self, place: usize) {
+    pub(super) async fn retire(&self, place: usize) {
         let Some(Node { life, engine }) = self.node(place) else { return };
         let go = async {
             life.gate().await;

@@ -3,10 +3,19 @@
 //! Setting up; trouble; then everything heals and all executions must close; then one function is
 //! left, late writes land, zombies come back, and nothing may be left over.
 
-use std::{cell::{Cell, RefCell}, collections::BTreeMap, panic::AssertUnwindSafe, sync::{Arc, Once}, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Once},
+    time::Duration,
+};
 
 use futures::FutureExt;
-use lazarus::{engine::Engine, workflow::{ExecutionId, Namespace}};
+use lazarus::{
+    engine::Engine,
+    workflow::{ExecutionId, Namespace},
+};
 use tokio::runtime::Builder;
 
 use super::{
@@ -93,8 +102,7 @@ pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
 async fn drive(world: &World, is_over: impl Fn() -> bool) {
     for _ in 0..STEPS_MAX {
         tokio::task::yield_now().await;
-        let is_wrong = world.trace.first_fault().is_some()
-            || PANIC.with_borrow(Option::is_some);
+        let is_wrong = world.trace.first_fault().is_some() || PANIC.with_borrow(Option::is_some);
         if is_over() || is_wrong {
             return;
         }

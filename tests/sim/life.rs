@@ -11,7 +11,10 @@ use lazarus::{env::Env, workflow::Timestamp};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
-use super::{chance::Chance, timeline::{Job, Timeline}};
+use super::{
+    chance::Chance,
+    timeline::{Job, Timeline},
+};
 
 /// The beginning of every world, in milliseconds since the Unix epoch: a moment in 2026.
 pub const EPOCH_MS: u64 = 1_780_000_000_000;
@@ -68,7 +71,7 @@ impl Life {
         {
             return;
         }
-        futures::future::pending().await
+        futures::future::pending::<()>().await;
     }
 
     /// Ends it at whatever await each of its tasks has come to.

@@ -20,10 +20,13 @@ mod clients;
 mod cluster;
 mod history;
 mod life;
+mod rules;
 mod store;
 mod timeline;
 mod trace;
+mod trouble;
 mod weather;
+mod words;
 mod workers;
 mod workload;
 mod world;
@@ -42,9 +45,9 @@ use broken::Broken;
 use history::{Outcome, live};
 
 /// How long seeds are lived through when nobody says how many.
-const BUDGET: Duration = Duration::from_secs(60);
+const BUDGET: Duration = Duration::from_mins(1);
 /// Within so many seeds each broken engine must be noticed.
-const NOTICED_WITHIN: u64 = 60;
+const NOTICED_WITHIN: u64 = 30;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
@@ -102,7 +105,6 @@ fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
                         return;
                     }
                     let outcome = live(seed, None, false);
-                    if env::var("VERBOSE").is_ok() { eprintln!("done {seed} {:?} {:?}", outcome.covered, outcome.fault); }
                     sums.lock().expect("sums").add(seed, outcome);
                 }
             });

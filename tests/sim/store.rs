@@ -95,7 +95,8 @@ impl Way {
             async move {
                 let Some(cursor) = cursor else { return Ok::<_, Error>(None) };
                 let folder = prefix.clone();
-                let page = way.send(Op::List, &prefix, move |world| Ok(page(world, &folder, &cursor)));
+                let page =
+                    way.send(Op::List, &prefix, move |world| Ok(page(world, &folder, &cursor)));
                 Ok(Some(page.await?))
             }
         });
@@ -124,14 +125,16 @@ fn page(world: &World, folder: &str, cursor: &Cursor) -> (Vec<ObjectMeta>, Optio
     if !world.is_ordered && matches!(cursor, Cursor::After(_)) {
         // Any order will do, as long as it is not the one that somebody may count on.
         keys.sort_by_key(|key| {
-            key.bytes().rev().fold(world.seed, |sum, byte| {
-                sum.wrapping_mul(31).rotate_left(7) ^ u64::from(byte)
-            })
+            key.bytes()
+                .rev()
+                .fold(world.seed, |sum, byte| sum.wrapping_mul(31).rotate_left(7) ^ u64::from(byte))
         });
     }
+    if let Some(broken) = world.broken {
+        keys.retain(|key| !broken.hides(world, key));
+    }
     let rest = keys.split_off(keys.len().min(world.page));
-    let metas =
-        keys.iter().filter_map(|key| Some(bucket.get(key).ok()?.meta(key))).collect();
+    let metas = keys.iter().filter_map(|key| Some(bucket.get(key).ok()?.meta(key))).collect();
     let next = match (rest.is_empty(), world.is_ordered) {
         (true, _) => None,
         (false, true) => Some(Cursor::After(keys.last().cloned())),
@@ -164,7 +167,9 @@ impl ObjectStore for Way {
         let broken = self.world.broken;
         let apply = move |world: &World| {
             let object = match broken.map(|broken| broken.put(&at, only_if_free)) {
-                None | Some(ControlFlow::Continue(false)) => world.put(&at, &bytes, only_if_free)?,
+                None | Some(ControlFlow::Continue(false)) => {
+                    world.put(&at, &bytes, only_if_free)?
+                }
                 Some(ControlFlow::Continue(true)) => world.put(&at, &bytes, false)?,
                 Some(ControlFlow::Break(())) => {
                     return Ok(PutResult {
@@ -248,7 +253,10 @@ impl ObjectStore for Way {
         let prefix = prefix.map(ToString::to_string).unwrap_or_default();
         let folder = prefix.clone();
         let children = move |world: &World| Ok(world.bucket().children(&folder));
-        let (objects, common_prefixes) = self.send(Op::List, &prefix, children).await?;
+        let (mut objects, common_prefixes) = self.send(Op::List, &prefix, children).await?;
+        if let Some(broken) = self.world.broken {
+            objects.retain(|object| !broken.hides(&self.world, object.location.as_ref()));
+        }
         self.after_list(&objects);
         let extensions = http::Extensions::default();
         Ok(ListResult { objects, common_prefixes, extensions })

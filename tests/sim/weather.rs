@@ -164,9 +164,7 @@ impl Weather {
             Fault::Fails => {
                 Fate { applied: vec![], heard: patience(), reply: Reply::Unknown, ..truth }
             }
-            Fault::ReplyLost => {
-                Fate { heard: there + patience(), reply: Reply::Unknown, ..truth }
-            }
+            Fault::ReplyLost => Fate { heard: there + patience(), reply: Reply::Unknown, ..truth },
             Fault::AppliedLate => {
                 Fate { applied: vec![late()], heard: patience(), reply: Reply::Unknown, ..truth }
             }
@@ -191,12 +189,12 @@ impl Weather {
         if now < *busy_until && self.chance.happens(700) {
             return Some(Fault::Throttled);
         }
-        let befalls = |(fault, rate): &&(Fault, u64)| {
-            fault.can_befall(op) && self.chance.happens(*rate)
-        };
+        let befalls =
+            |(fault, rate): &&(Fault, u64)| fault.can_befall(op) && self.chance.happens(*rate);
         let fault = self.rates.iter().find(befalls).map(|(fault, _)| *fault)?;
         if fault == Fault::Throttled {
-            *busy_until = now + self.chance.spread(Duration::from_millis(200), Duration::from_secs(30));
+            *busy_until =
+                now + self.chance.spread(Duration::from_millis(200), Duration::from_secs(30));
         }
         Some(fault)
     }

@@ -15,6 +15,7 @@ use lazarus::{
 };
 
 use super::{
+    broken::Broken,
     chance::Chance,
     cluster::{Cluster, Unanswered},
     workload::{Work, Workload},
@@ -113,7 +114,8 @@ impl Workers {
             slots: self.chance.pick(&[None, Some(1), Some(2)]),
             seen: Timestamp::default(),
         };
-        let register = |engine: lazarus::engine::Engine| async move { engine.register(record).await };
+        let register =
+            |engine: lazarus::engine::Engine| async move { engine.register(record).await };
         let _hint = self.cluster.ask_shielded(place, PATIENCE, register).await;
     }
 
@@ -153,13 +155,17 @@ impl Workers {
         if self.happens("worker dead before its work", self.dies) {
             return timeline.wait(self.absence()).await;
         }
-        timeline.wait(self.chance.spread(Duration::from_millis(1), Duration::from_mins(1))).await;
+        timeline.wait(self.workload.duration(&task.workflow, &task.step, &self.chance)).await;
         if self.chance.happens(100) {
             let (worker, token) = (name.to_owned(), token.clone());
             let beat = |engine: lazarus::engine::Engine| async move {
                 engine.heartbeat(&Namespace::default(), &worker, Some(&token), None).await
             };
             let _hint = self.cluster.ask_shielded(place, PATIENCE, beat).await;
+        }
+        let is_late = self.cluster.world.now_ms() > task.lease_until.as_millis();
+        if is_late && self.cluster.world.broken == Some(Broken::LateResultRefused) {
+            return;
         }
         if self.happens("worker dead after its work", self.dies) {
             return timeline.wait(self.absence()).await;

@@ -1,6 +1,9 @@
 //! What is to be done in a world: workflows, executions, and what each step does.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use lazarus::workflow::{Definition, Failure, Step, Submission};
 use serde_json::json;
@@ -46,6 +49,8 @@ impl Work {
 /// Everything that is to be done.
 pub struct Workload {
     pub definitions: Vec<Definition>,
+    /// Steps that take a worker longer than some leases, each time.
+    long: BTreeSet<(String, String)>,
     works: BTreeMap<(String, String), Work>,
 }
 
@@ -53,13 +58,16 @@ impl Workload {
     /// The work of `seed`.
     pub fn new(seed: u64) -> Self {
         let chance = Chance::new(seed, "workload");
-        let mut works = BTreeMap::new();
+        let (mut works, mut long) = (BTreeMap::new(), BTreeSet::new());
         let definitions = (0..chance.from(1, 3))
             .map(|number| {
                 let name = format!("workflow{number}");
                 let steps: Vec<String> =
                     (0..chance.from(1, 6)).map(|step| format!("step{step}")).collect();
                 for step in &steps {
+                    if chance.happens(150) {
+                        long.insert((name.clone(), step.clone()));
+                    }
                     works.insert((name.clone(), step.clone()), work(&chance));
                 }
                 let is_chain = chance.happens(600);
@@ -71,7 +79,14 @@ impl Workload {
                 Definition { steps: steps.iter().enumerate().map(step).collect(), name }
             })
             .collect();
-        Self { definitions, works }
+        Self { definitions, long, works }
+    }
+
+    /// How long a worker is busy with a step.
+    pub fn duration(&self, workflow: &str, step: &str, chance: &Chance) -> Duration {
+        let is_long = self.long.contains(&(workflow.to_owned(), step.to_owned()));
+        let shortest = if is_long { Duration::from_secs(90) } else { Duration::from_millis(1) };
+        chance.spread(shortest, shortest.max(Duration::from_mins(1)) * 2)
     }
 
     /// What a step does.
@@ -94,9 +109,7 @@ fn depends_on(
 fn work(chance: &Chance) -> Work {
     match chance.from(0, 100) {
         0..60 => Work::Result(chance.pick(&[1, 10, 500, 2_000, 40_000])),
-        60..80 => {
-            Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(10)))
-        }
+        60..80 => Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(10))),
         80..97 => Work::Approval(chance.pick(&[
             Duration::ZERO,
             Duration::ZERO,

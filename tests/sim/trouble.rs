@@ -1,0 +1,84 @@
+//! What befalls instances: they die at any await, stand still for seconds or hours, are replaced, and
+//! have their clocks set.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use super::{
+    chance::Chance,
+    cluster::{Cluster, Place, Shape},
+};
+
+impl Cluster {
+    /// Lets instances die, freeze and come back, until [`Self::heal`].
+    pub fn trouble(self: &Arc<Self>) {
+        self.is_troubled.store(true, Ordering::Relaxed);
+        let cluster = Arc::clone(self);
+        tokio::spawn(async move {
+            let chance = Chance::new(cluster.world.seed, "trouble");
+            let kinds = ["crash", "crash", "freeze", "freeze for hours", "restart", "clock is set"];
+            let kinds: Vec<&'static str> =
+                kinds.into_iter().filter(|_| chance.happens(600)).collect();
+            let pause = chance.spread(Duration::from_secs(2), Duration::from_mins(2));
+            while !kinds.is_empty() {
+                let pause = chance.spread(Duration::from_millis(10), pause);
+                cluster.world.timeline.wait(pause).await;
+                if !cluster.is_troubled.load(Ordering::Relaxed) {
+                    return;
+                }
+                cluster.befall(chance.pick(&kinds), &chance);
+            }
+        });
+    }
+
+    fn befall(self: &Arc<Self>, kind: &'static str, chance: &Chance) {
+        let place = self.any();
+        let Some(node) = self.node(place).filter(|node| node.life.is_running()) else { return };
+        self.world.trace.count(kind);
+        self.world.trace.note(|| format!("engine{place}: {kind}"));
+        let cluster = Arc::clone(self);
+        let back = chance.spread(Duration::from_millis(100), Duration::from_mins(5));
+        match kind {
+            "crash" => {
+                node.life.die();
+                tokio::spawn(async move {
+                    cluster.world.timeline.wait(back).await;
+                    cluster.begin(place);
+                });
+            }
+            "freeze" => {
+                node.life.freeze();
+                tokio::spawn(async move {
+                    cluster.world.timeline.wait(back).await;
+                    node.life.thaw();
+                });
+            }
+            "freeze for hours" => {
+                node.life.freeze();
+                // Another one takes over its place in the meantime.
+                self.places().push(Place {
+                    shape: Shape::Server,
+                    starts: 0,
+                    node: Some(node),
+                    is_forgotten: true,
+                });
+                self.places()[place].node = None;
+                self.begin(place);
+            }
+            "restart" => {
+                tokio::spawn(async move {
+                    cluster.retire(place).await;
+                    cluster.begin(place);
+                });
+            }
+            _ => {
+                let skew = self.world.skew_ms;
+                let offset = i64::try_from(chance.from(0, 2 * skew + 1)).expect("small");
+                let offset = offset - i64::try_from(skew).expect("small");
+                node.life.offset_ms.store(offset, Ordering::Relaxed);
+            }
+        }
+    }
+}
