@@ -116,9 +116,12 @@ impl Cluster {
         self.places().len()
     }
 
-    /// One of them.
+    /// One of them that a client may turn to.
     pub fn any(&self) -> usize {
-        self.chance.index(self.count())
+        let places = self.places();
+        let known: Vec<usize> =
+            (0..places.len()).filter(|place| !places[*place].is_forgotten).collect();
+        self.chance.pick(&known)
     }
 
     /// Starts an instance where none is.

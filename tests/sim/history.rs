@@ -68,6 +68,19 @@ const TO_SETTLE_MIN: u32 = 6 * 60;
 
 /// Lives through the history of `seed`.
 pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
+    live_through(seed, broken, is_read, story)
+}
+
+/// Lives through what `story` makes of the world of `seed`.
+pub fn live_through<Story>(
+    seed: u64,
+    broken: Option<Broken>,
+    is_read: bool,
+    story: impl FnOnce(Arc<World>) -> Story,
+) -> Outcome
+where
+    Story: Future<Output = ()> + Send + 'static,
+{
     hear_panics();
     PANIC.set(None);
     IS_LIVING.set(true);
@@ -176,7 +189,8 @@ async fn settle(cluster: &Arc<Cluster>, workers: &Arc<Workers>, chance: &Chance)
     world.trace.fault(format!("left over: {left:?}; open: {open:?}"));
 }
 
-fn left_over(world: &World) -> Vec<String> {
+/// The wake entries and offers that stand in the bucket.
+pub fn left_over(world: &World) -> Vec<String> {
     let bucket = world.bucket();
     let below = |folder| bucket.below(folder, None).map(|(key, _)| key.clone());
     below("wake").chain(below("queue")).collect()

@@ -18,6 +18,7 @@ mod bucket;
 mod chance;
 mod clients;
 mod cluster;
+mod found;
 mod history;
 mod life;
 mod rules;

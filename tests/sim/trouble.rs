@@ -11,6 +11,9 @@ use super::{
     cluster::{Cluster, Place, Shape},
 };
 
+/// How many instances are frozen for hours, at most.
+const FORGOTTEN_MAX: usize = 3;
+
 impl Cluster {
     /// Lets instances die, freeze and come back, until [`Self::heal`].
     pub fn trouble(self: &Arc<Self>) {
@@ -35,6 +38,10 @@ impl Cluster {
 
     fn befall(self: &Arc<Self>, kind: &'static str, chance: &Chance) {
         let place = self.any();
+        let forgotten = self.places().iter().filter(|place| place.is_forgotten).count();
+        if kind == "freeze for hours" && forgotten >= FORGOTTEN_MAX {
+            return;
+        }
         let Some(node) = self.node(place).filter(|node| node.life.is_running()) else { return };
         self.world.trace.count(kind);
         self.world.trace.note(|| format!("engine{place}: {kind}"));

@@ -1,0 +1,69 @@
+//! What the simulation found once, told again without chance: seeds change their meaning with every
+//! change of the simulation, these stories do not.
+
+use std::{sync::Arc, time::Duration};
+
+use lazarus::{
+    engine::{Engine, StartRequest},
+    workflow::{Definition, ExecutionId, Namespace, Step},
+};
+use serde_json::json;
+
+use super::{
+    cluster::Cluster,
+    history::{left_over, live_through},
+    world::World,
+};
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A quiet world with a workflow of one step that nobody works on, begun under the id `it`.
+async fn begun(world: &Arc<World>) -> Arc<Cluster> {
+    let cluster = Cluster::start(Arc::clone(world));
+    let step = Step { name: "only".into(), depends_on: vec![], lease_ms: None };
+    let definition = Definition { name: "one".to_owned(), steps: vec![step] };
+    let put = |engine: Engine| async move {
+        engine.put_blueprint(&Namespace::default(), definition, "python").await
+    };
+    cluster.ask(0, PATIENCE, put).await.expect("a blueprint");
+    let request = StartRequest {
+        namespace: Namespace::default(),
+        workflow: "one".to_owned(),
+        version: None,
+        execution: Some(it()),
+        input: json!({}),
+        request: "start".to_owned(),
+        timeout: None,
+        correlation_id: String::new(),
+        tags: vec![],
+    };
+    let start = |engine: Engine| async move { engine.start(request).await };
+    cluster.ask(0, PATIENCE, start).await.expect("it starts");
+    cluster
+}
+
+fn it() -> ExecutionId {
+    ExecutionId::chosen("it").expect("an id")
+}
+
+/// A guard had climbed its ladder and was found after the end; its waker then offered the steps of the
+/// closed run, and whoever claimed one put a new guard, for ever.
+#[test]
+fn a_guard_that_is_found_after_the_end_offers_nothing() {
+    for seed in 1..=3 {
+        let outcome = live_through(seed, None, false, |world| async move {
+            let cluster = begun(&world).await;
+            world.timeline.wait(Duration::from_mins(10)).await;
+            let cancel = |engine: Engine| async move {
+                engine.cancel(&Namespace::default(), &it(), "bob", "cancel", "enough").await
+            };
+            cluster.ask(0, PATIENCE, cancel).await.expect("it is cancelled");
+            world.timeline.wait(Duration::from_hours(2)).await;
+            let left = left_over(&world);
+            if !left.is_empty() {
+                world.trace.fault(format!("left over: {left:?}"));
+            }
+        });
+        assert_eq!(outcome.fault, None, "seed {seed}");
+    }
+}
