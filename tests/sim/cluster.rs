@@ -29,6 +29,8 @@ pub enum Shape {
     Server,
     /// It remembers nothing, and a schedule ticks it each minute.
     Function,
+    /// It remembers nothing, and does what it is asked.
+    Command,
 }
 
 /// Why there is no answer.
@@ -87,17 +89,17 @@ impl Cluster {
     /// The instances of the world's seed, all of them up.
     pub fn start(world: Arc<World>) -> Arc<Self> {
         let chance = Chance::new(world.seed, "cluster");
-        let lease = Duration::from_secs(chance.pick(&[10, 60, 300]));
+        let lease = Duration::from_secs(chance.pick(&[10, 30, 120]));
         let guard = Duration::from_secs(chance.pick(&[5, 20, 60]));
         let count = chance.from(1, 5);
         let place = |_| {
-            let shape = if chance.happens(300) { Shape::Function } else { Shape::Server };
+            let shape = if chance.happens(400) { Shape::Function } else { Shape::Server };
             Place { shape, starts: 0, node: None, is_forgotten: false }
         };
         let places: Vec<Place> = (0..count).map(place).collect();
         let cluster = Arc::new(Self {
             policy: Policy { lease, guard },
-            shards: chance.pick(&[1, 1, 2, 3]),
+            shards: chance.pick(&[1, 1, 1, 2]),
             loss: chance.pick(&[0, 10, 50, 200]),
             places: Mutex::new(places),
             is_troubled: AtomicBool::new(false),
@@ -150,6 +152,7 @@ impl Cluster {
         self.places()[place].node = Some(Node { life: Arc::clone(&life), engine: engine.clone() });
         match shape {
             Shape::Server => drop(tokio::spawn(async move { engine.run_background().await })),
+            Shape::Command => {}
             Shape::Function => {
                 let timeline = self.world.timeline.clone();
                 tokio::spawn(async move {
@@ -294,15 +297,16 @@ impl Cluster {
         }
     }
 
-    /// Retires everybody but the forgotten, and leaves one function behind; its place.
-    pub async fn retire_to_one_function(self: &Arc<Self>) -> usize {
+    /// Retires everybody but the forgotten, and leaves one behind that does what it is asked; its
+    /// place.
+    pub async fn retire_to_one_command(self: &Arc<Self>) -> usize {
         for place in 0..self.count() {
             if !self.places()[place].is_forgotten {
                 self.retire(place).await;
             }
         }
         self.places().push(Place {
-            shape: Shape::Function,
+            shape: Shape::Command,
             starts: 0,
             node: None,
             is_forgotten: false,
@@ -311,6 +315,14 @@ impl Cluster {
         self.begin(place);
         self.is_over.store(true, Ordering::Relaxed);
         place
+    }
+
+    /// Whether anybody is still frozen and forgotten.
+    pub fn has_forgotten(&self) -> bool {
+        self.places().iter().any(|place| {
+            let is_gone = place.node.as_ref().is_some_and(|node| node.life.is_dead());
+            place.is_forgotten && !is_gone
+        })
     }
 
     /// Thaws the forgotten, lets them have `time`, and retires them.

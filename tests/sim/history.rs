@@ -1,6 +1,6 @@
 //! One history: a world from its beginning to the moment at which nothing is left to do.
 //!
-//! Setting up; trouble; then everything heals and all executions must close; then one function is
+//! Setting up; trouble; then everything heals and all executions must close; then one instance is
 //! left, late writes land, zombies come back, and nothing may be left over.
 
 use std::{
@@ -64,7 +64,9 @@ const TO_CLOSE: Duration = Duration::from_hours(3);
 /// The most steps that a history takes; an ordinary one takes some ten thousand.
 const STEPS_MAX: u32 = 1_000_000;
 /// How long what is left over has to go after that: zombies come back for three hours.
-const TO_SETTLE_MIN: u32 = 6 * 60;
+const TO_SETTLE: Duration = Duration::from_hours(6);
+/// How often somebody looks meanwhile.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
 
 /// Lives through the history of `seed`.
 pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
@@ -142,7 +144,7 @@ async fn story(world: Arc<World>) {
     let clients = Clients::start(Arc::clone(&cluster), Arc::clone(&workload));
     let workers = Workers::start(Arc::clone(&cluster), workload);
     cluster.trouble();
-    world.timeline.wait(chance.spread(Duration::from_secs(20), Duration::from_mins(15))).await;
+    world.timeline.wait(chance.spread(Duration::from_secs(20), Duration::from_mins(6))).await;
 
     world.trace.note(|| "everything heals".to_owned());
     world.weather.set_calm(true);
@@ -159,7 +161,7 @@ async fn story(world: Arc<World>) {
         }
     }
 
-    world.trace.note(|| "all executions are seen closed; one function is left".to_owned());
+    world.trace.note(|| "all executions are seen closed; one instance is left".to_owned());
     workers.end();
     settle(&cluster, &workers, &chance).await;
     if world.trace.first_fault().is_none() {
@@ -170,18 +172,23 @@ async fn story(world: Arc<World>) {
 /// Waits until nothing is left over and nothing more will come.
 async fn settle(cluster: &Arc<Cluster>, workers: &Arc<Workers>, chance: &Chance) {
     let world = &cluster.world;
-    let sweeper = cluster.retire_to_one_function().await;
-    let thaw_at = chance.from(1, 120);
-    for minute in 0..TO_SETTLE_MIN {
-        world.timeline.wait(Duration::from_mins(1)).await;
-        if u64::from(minute) == thaw_at {
+    let place = cluster.retire_to_one_command().await;
+    let begun = world.timeline.now();
+    let thaw_at = begun + chance.spread(LOOK_EVERY, Duration::from_hours(3));
+    while world.timeline.now() < begun + TO_SETTLE {
+        world.timeline.wait(LOOK_EVERY).await;
+        if world.timeline.now() > thaw_at {
             cluster.remember_forgotten(Duration::from_mins(1)).await;
         }
+        let tick = |engine: Engine| async move {
+            while engine.tick().await?.more {}
+            Ok(())
+        };
+        let _done = cluster.ask(place, Duration::from_mins(5), tick).await;
         // Whoever polls takes away the offers that nobody needs.
-        let _task = workers.poll(sweeper, "sweeper").await;
-        let left = left_over(world);
-        let may_come = workers.zombies() > 0 || u64::from(minute) < thaw_at;
-        if left.is_empty() && !may_come && world.audit.open_runs().is_empty() {
+        let _task = workers.poll(place, "sweeper").await;
+        let may_come = workers.zombies() > 0 || cluster.has_forgotten();
+        if !may_come && left_over(world).is_empty() && world.audit.open_runs().is_empty() {
             return;
         }
     }

@@ -46,7 +46,7 @@ impl Cluster {
         self.world.trace.count(kind);
         self.world.trace.note(|| format!("engine{place}: {kind}"));
         let cluster = Arc::clone(self);
-        let back = chance.spread(Duration::from_millis(100), Duration::from_mins(5));
+        let back = chance.spread(Duration::from_millis(100), Duration::from_mins(2));
         match kind {
             "crash" => {
                 node.life.die();

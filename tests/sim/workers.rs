@@ -215,7 +215,7 @@ impl Workers {
     }
 
     fn absence(&self) -> Duration {
-        self.chance.spread(Duration::from_millis(100), Duration::from_mins(5))
+        self.chance.spread(Duration::from_millis(100), Duration::from_mins(2))
     }
 }
 

@@ -65,7 +65,7 @@ impl Workload {
                 let steps: Vec<String> =
                     (0..chance.from(1, 6)).map(|step| format!("step{step}")).collect();
                 for step in &steps {
-                    if chance.happens(150) {
+                    if chance.happens(70) {
                         long.insert((name.clone(), step.clone()));
                     }
                     works.insert((name.clone(), step.clone()), work(&chance));
@@ -85,8 +85,8 @@ impl Workload {
     /// How long a worker is busy with a step.
     pub fn duration(&self, workflow: &str, step: &str, chance: &Chance) -> Duration {
         let is_long = self.long.contains(&(workflow.to_owned(), step.to_owned()));
-        let shortest = if is_long { Duration::from_secs(90) } else { Duration::from_millis(1) };
-        chance.spread(shortest, shortest.max(Duration::from_mins(1)) * 2)
+        let shortest = if is_long { Duration::from_secs(35) } else { Duration::from_millis(1) };
+        chance.spread(shortest, Duration::from_mins(1))
     }
 
     /// What a step does.
