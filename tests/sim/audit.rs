@@ -9,13 +9,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use lazarus::{
+    engine::{Record, Standing},
     log::{Commit, Key},
-    workflow::{Attention, RunId, Seq, State, TaskToken},
+    workflow::{Attention, RunId, Seq, State, TaskToken, Timestamp},
 };
 use object_store::path::Path;
 
 use super::{
-    rules::{Check, Known, holds},
+    rules::{Check, Known, Run, holds},
     trace::Trace,
     words::in_words,
 };
@@ -144,12 +145,47 @@ impl Audit {
         self.blame(checked);
     }
 
+    /// Somebody listed all executions after everything had ended.
+    pub fn listed(&self, records: &[Record]) {
+        let known = self.known();
+        let missing = known.runs.values().find(|run| {
+            let standing = Standing::of(&run.state);
+            !records.iter().any(|record| {
+                record.run == run.state.run
+                    && record.status == standing
+                    && record.closed == run.state.closed
+            })
+        });
+        let checked = match missing {
+            None => holds(records.len() == known.runs.len(), || "runs are listed twice".to_owned()),
+            Some(run) => Err(format!("run {} is not listed as it stands", run.state.run)),
+        };
+        drop(known);
+        self.blame(checked);
+    }
+
     /// What is open, for the liveness check.
     pub fn open_runs(&self) -> Vec<String> {
         let known = self.known();
         let open = known.runs.values().filter(|run| !run.state.is_closed());
         open.map(|run| format!("run {} at {}: {:?}", run.state.run, run.state.seq, run.state.open))
             .collect()
+    }
+
+    /// A run that has stood still since before `latest` although something in it was to be done: a
+    /// step that is ready or leased, a sleep or a wait that was to end.
+    pub fn stands_still(&self, latest: Timestamp) -> Option<String> {
+        let known = self.known();
+        let stands = |run: &&Run| {
+            let next = run.state.next_due(latest);
+            let is_due = run.state.is_active() || next.is_some_and(|due| due < latest);
+            !run.state.is_closed() && run.state.time < latest && is_due
+        };
+        let run = known.runs.values().find(stands)?;
+        Some(format!(
+            "run {} stands still at {}: {:?}",
+            run.state.run, run.state.seq, run.state.open
+        ))
     }
 
     /// All runs, and how many commits they have together.

@@ -41,13 +41,15 @@ pub enum Broken {
     RequestsForgotten,
     /// A result that comes after the end of its lease is turned away.
     LateResultRefused,
+    /// A failure that comes after the end of its lease is ignored.
+    LateFailureIgnored,
     /// A scan passes over what was due long ago: some low-water mark says that it was worked off.
     LowWaterMark,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::GuardMissing,
         Self::OldGuardReliedOn,
         Self::TimerMissing,
@@ -61,6 +63,7 @@ impl Broken {
         Self::ClockAnHourAhead,
         Self::RequestsForgotten,
         Self::LateResultRefused,
+        Self::LateFailureIgnored,
         Self::LowWaterMark,
     ];
 

@@ -91,7 +91,11 @@ impl Cluster {
         let chance = Chance::new(world.seed, "cluster");
         let lease = Duration::from_secs(chance.pick(&[10, 30, 120]));
         let guard = Duration::from_secs(chance.pick(&[5, 20, 60]));
-        let count = chance.from(1, 5);
+        let count = match chance.from(0, 10) {
+            _ if world.is_exclusive => 1,
+            0 => chance.from(5, 9),
+            _ => chance.from(1, 5),
+        };
         let place = |_| {
             let shape = if chance.happens(400) { Shape::Function } else { Shape::Server };
             Place { shape, starts: 0, node: None, is_forgotten: false }
@@ -174,7 +178,7 @@ impl Cluster {
             chance: Chance::new(world.seed, name),
         };
         let (world, life) = (Arc::clone(world), Arc::clone(life));
-        let traits = Traits { ordered: world.is_ordered, exclusive: false };
+        let traits = Traits { ordered: world.is_ordered, exclusive: world.is_exclusive };
         let way = Way { world, life, name: name.into() };
         let store = Store::wrap(Arc::new(way), traits, "sim:");
         let is_server = shape == Shape::Server;

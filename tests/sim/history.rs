@@ -13,8 +13,8 @@ use std::{
 
 use futures::FutureExt;
 use lazarus::{
-    engine::Engine,
-    workflow::{ExecutionId, Namespace},
+    engine::{Engine, Filter},
+    workflow::{ExecutionId, Namespace, Timestamp},
 };
 use tokio::runtime::Builder;
 
@@ -58,6 +58,9 @@ fn hear_panics() {
     });
 }
 
+/// How long a run in which something is to be done may stand still once everything is healed: trouble
+/// is over within 6 minutes, so a guard has climbed to 8 at most; then a lease must end, and a pause.
+const STILL_MAX_MS: u64 = 20 * 60_000;
 /// How long all executions have to close once everything is healed: a guard that has climbed to the
 /// top of its ladder, and some leases and sleeps after it.
 const TO_CLOSE: Duration = Duration::from_hours(3);
@@ -152,8 +155,16 @@ async fn story(world: Arc<World>) {
     clients.heal();
     workers.heal();
     let healed = world.timeline.now();
+    let healed_ms = world.now_ms();
     while clients.open() > 0 {
         world.timeline.wait(Duration::from_secs(1)).await;
+        let latest = Timestamp::from_millis(world.now_ms() - STILL_MAX_MS);
+        if latest.as_millis() > healed_ms
+            && let Some(fault) = world.audit.stands_still(latest)
+        {
+            world.trace.fault(fault);
+            return;
+        }
         if world.timeline.now() > healed + TO_CLOSE {
             let open = world.audit.open_runs();
             world.trace.fault(format!("{} clients still wait; open: {open:?}", clients.open()));
@@ -203,9 +214,16 @@ pub fn left_over(world: &World) -> Vec<String> {
     below("wake").chain(below("queue")).collect()
 }
 
-/// Reads every execution from its log once more.
+/// Reads every execution from its log once more, and all of them from the list.
 async fn read_again(cluster: &Arc<Cluster>) {
     let world = &cluster.world;
+    let list = |engine: Engine| async move {
+        engine.list(&Namespace::default(), &Filter::default(), 0, usize::MAX).await
+    };
+    match cluster.ask(cluster.count() - 1, Duration::from_mins(5), list).await {
+        Ok(page) => world.audit.listed(&page.records),
+        Err(error) => world.trace.fault(format!("executions can not be listed: {error:?}")),
+    }
     for execution in world.audit.executions() {
         let asked = ExecutionId::known(&execution).expect("an id");
         let before = world.audit.newest(&execution);

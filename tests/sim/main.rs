@@ -114,6 +114,17 @@ fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
     (sums.into_inner().expect("sums"), begun.elapsed())
 }
 
+/// Prints the end of a history that went wrong: what concerned the run at fault, if there is one.
+fn print_end(seed: u64) {
+    let Outcome { trace, fault, .. } = live(seed, None, true);
+    let fault = fault.unwrap_or_default();
+    let run = fault.split("run ").nth(1).and_then(|rest| rest.get(..32)).unwrap_or_default();
+    let lines: Vec<&str> = trace.lines().filter(|line| line.contains(run)).collect();
+    for line in &lines[lines.len().saturating_sub(60)..] {
+        println!("{line}");
+    }
+}
+
 #[test]
 fn every_history_keeps_every_promise() {
     if let Some(seed) = number("SEED") {
@@ -131,6 +142,7 @@ fn every_history_keeps_every_promise() {
     let (sums, took) = live_many(first, most, budget);
     sums.print(took);
     for (seed, fault) in &sums.faults {
+        print_end(*seed);
         println!("SEED={seed} make sim: {fault}");
     }
     assert!(sums.faults.is_empty(), "replay with the seed: {:?}", sums.faults);

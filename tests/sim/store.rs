@@ -50,7 +50,12 @@ impl Way {
         for after in fate.applied.iter().copied() {
             let (world, apply, first) =
                 (Arc::clone(&self.world), Arc::clone(&apply), Arc::clone(&first));
+            let life = Arc::clone(&self.life);
             self.plan(after, move || {
+                if world.is_exclusive && life.is_dead() {
+                    // It was the process itself that would have written.
+                    return;
+                }
                 let came_to = apply(&world);
                 first.lock().expect("one thread").get_or_insert(came_to);
             });
@@ -58,9 +63,10 @@ impl Way {
         let (answer, answered) = oneshot::channel();
         let (life, key, reply) = (Arc::clone(&self.life), key.to_owned(), fate.reply);
         self.plan(fate.heard, move || {
-            let truth = first.lock().expect("one thread").take();
-            let heard = heard(reply, &key, truth);
-            life.deliver(Box::new(move || drop(answer.send(heard))));
+            life.deliver(Box::new(move || {
+                let truth = first.lock().expect("one thread").take();
+                drop(answer.send(heard(reply, &key, truth)));
+            }));
         });
         match answered.await {
             Ok(heard) => heard,

@@ -22,8 +22,9 @@ impl Cluster {
         tokio::spawn(async move {
             let chance = Chance::new(cluster.world.seed, "trouble");
             let kinds = ["crash", "crash", "freeze", "freeze for hours", "restart", "clock is set"];
+            let can_be = |kind: &&str| *kind != "freeze for hours" || !cluster.world.is_exclusive;
             let kinds: Vec<&'static str> =
-                kinds.into_iter().filter(|_| chance.happens(600)).collect();
+                kinds.into_iter().filter(can_be).filter(|_| chance.happens(600)).collect();
             let pause = chance.spread(Duration::from_secs(2), Duration::from_mins(2));
             while !kinds.is_empty() {
                 let pause = chance.spread(Duration::from_millis(10), pause);

@@ -124,11 +124,13 @@ pub struct Weather {
 }
 
 impl Weather {
-    /// The weather that follows from `seed`; calm until [`Self::set_calm`].
-    pub fn new(seed: u64, timeline: Timeline, trace: Trace) -> Self {
+    /// The weather that follows from `seed`; calm until [`Self::set_calm`]. Between a process and a
+    /// bucket on its own disk less can happen.
+    pub fn new(seed: u64, is_exclusive: bool, timeline: Timeline, trace: Trace) -> Self {
         let chance = Chance::new(seed, "weather");
         let rates = FAULTS
             .into_iter()
+            .filter(|fault| !is_exclusive || matches!(fault, Fault::Fails | Fault::Slow))
             .filter_map(|fault| {
                 let rate = match fault {
                     Fault::Throttled => chance.pick(&[0, 0, 1, 2]),

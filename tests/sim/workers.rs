@@ -164,7 +164,12 @@ impl Workers {
             let _hint = self.cluster.ask_shielded(place, PATIENCE, beat).await;
         }
         let is_late = self.cluster.world.now_ms() > task.lease_until.as_millis();
-        if is_late && self.cluster.world.broken == Some(Broken::LateResultRefused) {
+        let is_ignored = match self.cluster.world.broken {
+            Some(Broken::LateResultRefused) => true,
+            Some(Broken::LateFailureIgnored) => work == Work::Failure,
+            _ => false,
+        };
+        if is_late && is_ignored {
             return;
         }
         if self.happens("worker dead after its work", self.dies) {

@@ -65,10 +65,13 @@ impl Workload {
                 let steps: Vec<String> =
                     (0..chance.from(1, 6)).map(|step| format!("step{step}")).collect();
                 for step in &steps {
-                    if chance.happens(70) {
+                    let work = work(&chance);
+                    // Failures that come late are a rule of their own.
+                    let often = if work == Work::Failure { 500 } else { 70 };
+                    if chance.happens(often) {
                         long.insert((name.clone(), step.clone()));
                     }
-                    works.insert((name.clone(), step.clone()), work(&chance));
+                    works.insert((name.clone(), step.clone()), work);
                 }
                 let is_chain = chance.happens(600);
                 let step = |(at, step): (usize, &String)| Step {

@@ -25,6 +25,8 @@ pub struct World {
     pub audit: Audit,
     /// What is broken on purpose.
     pub broken: Option<Broken>,
+    /// Whether one process at a time owns the bucket, as with the embedded store.
+    pub is_exclusive: bool,
     /// Whether lists come in key order.
     pub is_ordered: bool,
     /// How many entries one page of a list has.
@@ -41,11 +43,13 @@ impl World {
         let trace = Trace::new(timeline.clone(), is_read);
         let chance = Chance::new(seed, "world");
         let skew_ms = chance.pick(&[0, 500, 30_000]);
+        let is_exclusive = chance.happens(150);
         Arc::new(Self {
             seed,
-            weather: Weather::new(seed, timeline.clone(), trace.clone()),
+            weather: Weather::new(seed, is_exclusive, timeline.clone(), trace.clone()),
             audit: Audit::new(trace.clone(), skew_ms),
-            is_ordered: chance.happens(500),
+            is_exclusive,
+            is_ordered: is_exclusive || chance.happens(500),
             page: chance.pick(&[2, 3, 1000]),
             skew_ms,
             broken,
