@@ -36,7 +36,7 @@ impl Clients {
         let chance = Chance::new(cluster.world.seed, "clients");
         let count = chance.from(2, 7);
         let clients = Arc::new(Self {
-            repeats: chance.pick(&[0, 50, 300]),
+            repeats: chance.pick(&[0, 100, 500]),
             is_troubled: AtomicBool::new(true),
             open: AtomicUsize::new(usize::try_from(count).expect("few")),
             cluster,
@@ -67,7 +67,7 @@ impl Clients {
     async fn execute(self: &Arc<Self>, number: u64) {
         let timeline = &self.cluster.world.timeline;
         timeline.wait(self.chance.spread(Duration::from_millis(10), Duration::from_mins(2))).await;
-        let is_chosen = self.chance.happens(600);
+        let is_chosen = self.chance.happens(500);
         let uses = if is_chosen { self.chance.from(1, 3) } else { 1 };
         for turn in 0..uses {
             let workflow =

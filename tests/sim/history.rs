@@ -147,7 +147,7 @@ async fn story(world: Arc<World>) {
     let clients = Clients::start(Arc::clone(&cluster), Arc::clone(&workload));
     let workers = Workers::start(Arc::clone(&cluster), workload);
     cluster.trouble();
-    world.timeline.wait(chance.spread(Duration::from_secs(20), Duration::from_mins(6))).await;
+    world.timeline.wait(chance.spread(Duration::from_secs(40), Duration::from_mins(6))).await;
 
     world.trace.note(|| "everything heals".to_owned());
     world.weather.set_calm(true);

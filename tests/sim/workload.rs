@@ -112,12 +112,12 @@ fn depends_on(
 fn work(chance: &Chance) -> Work {
     match chance.from(0, 100) {
         0..60 => Work::Result(chance.pick(&[1, 10, 500, 2_000, 40_000])),
-        60..80 => Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(10))),
+        60..80 => Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(3))),
         80..97 => Work::Approval(chance.pick(&[
             Duration::ZERO,
             Duration::ZERO,
             Duration::from_secs(20),
-            Duration::from_mins(3),
+            Duration::from_mins(2),
         ])),
         _ => Work::Failure,
     }
