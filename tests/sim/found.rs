@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lazarus::{
-    engine::{Engine, StartRequest},
+    engine::{Engine, Filter, PollRequest, StartRequest},
     workflow::{Definition, ExecutionId, Namespace, Step},
 };
 use serde_json::json;
@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     cluster::Cluster,
     history::{left_over, live_through},
+    workload::Work,
     world::World,
 };
 
@@ -44,6 +45,46 @@ async fn begun(world: &Arc<World>) -> Arc<Cluster> {
 
 fn it() -> ExecutionId {
     ExecutionId::chosen("it").expect("an id")
+}
+
+/// A run that waits for a person has no wake entry. Approved as the last thing that it waited for, on
+/// an instance that died before it wrote the record for lists, it was listed as waiting for ever.
+#[test]
+fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
+    for seed in 1..=3 {
+        let outcome = live_through(seed, None, false, |world| async move {
+            let cluster = begun(&world).await;
+            let poll = PollRequest {
+                namespace: Namespace::default(),
+                worker: "w".to_owned(),
+                wait: Duration::from_secs(30),
+                connection: None,
+            };
+            let poll = |engine: Engine| async move { engine.poll(poll).await };
+            let task = cluster.ask(0, PATIENCE, poll).await.expect("an answer").expect("a task");
+            let token = task.token.parse().expect("a token");
+            let waits = Work::Approval(Duration::ZERO).submission();
+            let submit = |engine: Engine| async move { engine.submit(&token, "w", waits).await };
+            cluster.ask(0, PATIENCE, submit).await.expect("it waits");
+            world.timeline.wait(Duration::from_mins(30)).await;
+            assert_eq!(left_over(&world), [""; 0], "nothing brings it back but the approval");
+            let approve = |engine: Engine| async move {
+                let (namespace, yes) = (Namespace::default(), json!({}));
+                engine.approve(&namespace, &it(), None, "ann", "approve", yes).await
+            };
+            cluster.ask(0, PATIENCE, approve).await.expect("it is approved");
+            cluster.kill(0);
+            cluster.begin(0);
+            world.timeline.wait(Duration::from_mins(30)).await;
+            let list = |engine: Engine| async move {
+                engine.list(&Namespace::default(), &Filter::default(), 0, 10).await
+            };
+            let listed = cluster.ask(0, PATIENCE, list).await.expect("a list");
+            world.audit.listed(&listed.records);
+            assert_eq!(left_over(&world), [""; 0]);
+        });
+        assert_eq!(outcome.fault, None, "seed {seed}");
+    }
 }
 
 /// A guard had climbed its ladder and was found after the end; its waker then offered the steps of the

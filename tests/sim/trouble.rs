@@ -37,6 +37,13 @@ impl Cluster {
         });
     }
 
+    /// Ends the instance at `place` where it stands.
+    pub fn kill(&self, place: usize) {
+        if let Some(node) = self.node(place) {
+            node.life.die();
+        }
+    }
+
     fn befall(self: &Arc<Self>, kind: &'static str, chance: &Chance) {
         let place = self.any();
         let forgotten = self.places().iter().filter(|place| place.is_forgotten).count();
@@ -50,7 +57,7 @@ impl Cluster {
         let back = chance.spread(Duration::from_millis(100), Duration::from_mins(2));
         match kind {
             "crash" => {
-                node.life.die();
+                self.kill(place);
                 tokio::spawn(async move {
                     cluster.world.timeline.wait(back).await;
                     cluster.begin(place);
