@@ -143,7 +143,7 @@ impl Clients {
             }
             for (step, open) in &seen.state.open {
                 if matches!(open.phase, Phase::Approval { .. }) && self.chance.happens(500) {
-                    self.approve(&seen, step, &format!("approve-{number}-{turn}-{step}")).await;
+                    self.answer(&seen, step, &format!("answer-{number}-{turn}-{step}")).await;
                 }
             }
         }
@@ -171,7 +171,9 @@ impl Clients {
         }
     }
 
-    async fn approve(self: &Arc<Self>, seen: &Description, step: &str, request: &str) {
+    /// Approves or rejects what waits.
+    async fn answer(self: &Arc<Self>, seen: &Description, step: &str, request: &str) {
+        let approves = !self.chance.happens(100);
         let send = || {
             let clients = Arc::clone(self);
             let (execution, step) = (seen.state.execution.clone(), step.into());
@@ -179,20 +181,23 @@ impl Clients {
             let run = seen.state.run;
             async move {
                 let asked = request.clone();
-                let approve = |engine: Engine| async move {
-                    let (namespace, response) = (Namespace::default(), json!({"approved": true}));
-                    engine
-                        .approve(&namespace, &execution, Some(step), "ann", &asked, response)
-                        .await
+                let answer = |engine: Engine| async move {
+                    let (namespace, step) = (Namespace::default(), Some(step));
+                    if approves {
+                        let yes = json!({"approved": true});
+                        engine.approve(&namespace, &execution, step, "ann", &asked, yes).await
+                    } else {
+                        engine.reject(&namespace, &execution, step, "ann", &asked, "no").await
+                    }
                 };
-                let answer = clients.cluster.ask_shielded(place, PATIENCE, approve).await;
+                let answer = clients.cluster.ask_shielded(place, PATIENCE, answer).await;
                 if matches!(answer, Ok(Answer::Applied | Answer::Unchanged)) {
                     clients.cluster.world.audit.applied(run, &request);
                 }
                 answer
             }
         };
-        if self.is_repeated("approval sent twice at once") {
+        if self.is_repeated("answer to an approval sent twice at once") {
             tokio::spawn(send());
         }
         for _ in 0..20 {

@@ -118,7 +118,8 @@ fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
 fn print_end(seed: u64) {
     let Outcome { trace, fault, .. } = live(seed, None, true);
     let fault = fault.unwrap_or_default();
-    let run = fault.split("run ").nth(1).and_then(|rest| rest.get(..32)).unwrap_or_default();
+    let words = fault.split(|letter: char| !letter.is_ascii_hexdigit());
+    let run = words.into_iter().find(|word| word.len() == 32).unwrap_or_default();
     let lines: Vec<&str> = trace.lines().filter(|line| line.contains(run)).collect();
     for line in &lines[lines.len().saturating_sub(60)..] {
         println!("{line}");

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use super::{
     life::Life,
     timeline::Job,
-    weather::{Fate, Op, Reply},
+    weather::{Fate, Op, Reply, Strike},
     world::World,
 };
 
@@ -44,6 +44,7 @@ impl Way {
     ) -> Result<T> {
         self.life.gate().await;
         let fate = self.world.weather.fate(op);
+        self.strike(op, &fate).await;
         self.note(op, key, &fate);
         let apply = Arc::new(apply);
         let first = Arc::new(Mutex::new(None));
@@ -73,6 +74,21 @@ impl Way {
             // The process died before it heard.
             Err(_) => future::pending().await,
         }
+    }
+
+    /// Lets the process be struck, if that is to be.
+    async fn strike(&self, op: Op, fate: &Fate) {
+        let Some(strike) = self.world.weather.strike(op, fate) else { return };
+        self.world.trace.note(|| format!("{}: {}", self.name, strike.words()));
+        match strike {
+            Strike::DiesBefore => self.life.die(),
+            Strike::DiesWithin(after) => {
+                let life = Arc::clone(&self.life);
+                self.plan(after, move || life.die());
+            }
+            Strike::Freezes => self.life.freeze(),
+        }
+        self.life.gate().await;
     }
 
     fn plan(&self, after: std::time::Duration, job: impl FnOnce() + Send + 'static) {

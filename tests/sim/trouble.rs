@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     chance::Chance,
-    cluster::{Cluster, Place, Shape},
+    cluster::{Cluster, Place},
 };
 
 /// How many instances are frozen for hours, at most.
@@ -22,9 +22,8 @@ impl Cluster {
         tokio::spawn(async move {
             let chance = Chance::new(cluster.world.seed, "trouble");
             let kinds = ["crash", "crash", "freeze", "freeze for hours", "restart", "clock is set"];
-            let can_be = |kind: &&str| *kind != "freeze for hours" || !cluster.world.is_exclusive;
             let kinds: Vec<&'static str> =
-                kinds.into_iter().filter(can_be).filter(|_| chance.happens(600)).collect();
+                kinds.into_iter().filter(|_| chance.happens(600)).collect();
             let pause = chance.spread(Duration::from_secs(2), Duration::from_mins(2));
             while !kinds.is_empty() {
                 let pause = chance.spread(Duration::from_millis(10), pause);
@@ -35,6 +34,43 @@ impl Cluster {
                 cluster.befall(chance.pick(&kinds), &chance);
             }
         });
+        tokio::spawn(Arc::clone(self).see_to_the_struck());
+    }
+
+    /// Brings back those that died or froze at a request; some of the frozen only after hours.
+    async fn see_to_the_struck(self: Arc<Self>) {
+        let chance = Chance::new(self.world.seed, "struck");
+        while self.is_troubled.load(Ordering::Relaxed) {
+            let pause = chance.spread(Duration::from_millis(500), Duration::from_secs(30));
+            self.world.timeline.wait(pause).await;
+            let place = self.any();
+            let Some(node) = self.node(place) else { continue };
+            if node.life.is_dead() {
+                self.begin(place);
+            } else if !node.life.is_running() && chance.happens(100) && self.may_forget() {
+                self.world.trace.count("freeze for hours");
+                self.forget(place);
+            } else {
+                node.life.thaw();
+            }
+        }
+    }
+
+    /// Whether one more may be frozen for hours: another one takes its place, so not where one owns
+    /// the store.
+    fn may_forget(&self) -> bool {
+        let forgotten = self.places().iter().filter(|place| place.is_forgotten).count();
+        forgotten < FORGOTTEN_MAX && !self.world.is_exclusive
+    }
+
+    /// Leaves the frozen instance at `place` for hours, and starts another one there.
+    fn forget(self: &Arc<Self>, place: usize) {
+        {
+            let mut places = self.places();
+            let (shape, node) = (places[place].shape, places[place].node.take());
+            places.push(Place { shape, starts: 0, node, is_forgotten: true });
+        }
+        self.begin(place);
     }
 
     /// Ends the instance at `place` where it stands.
@@ -46,8 +82,7 @@ impl Cluster {
 
     fn befall(self: &Arc<Self>, kind: &'static str, chance: &Chance) {
         let place = self.any();
-        let forgotten = self.places().iter().filter(|place| place.is_forgotten).count();
-        if kind == "freeze for hours" && forgotten >= FORGOTTEN_MAX {
+        if kind == "freeze for hours" && !self.may_forget() {
             return;
         }
         let Some(node) = self.node(place).filter(|node| node.life.is_running()) else { return };
@@ -72,15 +107,7 @@ impl Cluster {
             }
             "freeze for hours" => {
                 node.life.freeze();
-                // Another one takes over its place in the meantime.
-                self.places().push(Place {
-                    shape: Shape::Server,
-                    starts: 0,
-                    node: Some(node),
-                    is_forgotten: true,
-                });
-                self.places()[place].node = None;
-                self.begin(place);
+                self.forget(place);
             }
             "restart" => {
                 tokio::spawn(async move {

@@ -9,7 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{chance::Chance, timeline::Timeline, trace::Trace};
+use super::{
+    chance::{Chance, micros},
+    timeline::Timeline,
+    trace::Trace,
+};
 
 /// What is asked of the bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +87,28 @@ impl Fault {
     }
 }
 
+/// What befalls the process that sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// It dies before it sends it.
+    DiesBefore,
+    /// It dies before it hears; this long after it was sent.
+    DiesWithin(Duration),
+    /// It stands still before it sends it.
+    Freezes,
+}
+
+impl Strike {
+    /// Its name in counts and traces.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::DiesBefore => "crash before a request",
+            Self::DiesWithin(_) => "crash within a request",
+            Self::Freezes => "freeze before a request",
+        }
+    }
+}
+
 /// What the caller hears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -119,6 +145,8 @@ pub struct Weather {
     trace: Trace,
     /// Each fault with how often it comes, in a thousand requests that it can befall.
     rates: Vec<(Fault, u64)>,
+    /// How often, in a thousand writes, the process is struck down, and how often it is frozen.
+    strikes: (u64, u64),
     is_calm: AtomicBool,
     busy_until: Mutex<Duration>,
 }
@@ -140,8 +168,9 @@ impl Weather {
                 (rate > 0).then_some((fault, rate))
             })
             .collect();
-        let busy_until = Mutex::default();
-        Self { chance, timeline, trace, rates, is_calm: AtomicBool::new(true), busy_until }
+        let strikes = (chance.pick(&[0, 0, 10, 30, 100]), chance.pick(&[0, 0, 5, 20]));
+        let (is_calm, busy_until) = (AtomicBool::new(true), Mutex::default());
+        Self { chance, timeline, trace, rates, strikes, is_calm, busy_until }
     }
 
     /// Ends or begins all faults. What was befallen before stays befallen.
@@ -180,6 +209,26 @@ impl Weather {
             }
             Fault::Throttled => Fate { applied: vec![], reply: Reply::Busy, ..truth },
         }
+    }
+
+    /// What befalls the process that is about to send a request which `fate` awaits.
+    pub fn strike(&self, op: Op, fate: &Fate) -> Option<Strike> {
+        let is_write = matches!(op, Op::Create | Op::Put | Op::Delete);
+        if !is_write || self.is_calm.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (dies, freezes) = self.strikes;
+        let strike = if self.chance.happens(dies) {
+            let moment = self.chance.from(0, micros(fate.heard));
+            let within = Strike::DiesWithin(Duration::from_micros(moment));
+            if self.chance.happens(300) { Strike::DiesBefore } else { within }
+        } else if self.chance.happens(freezes) {
+            Strike::Freezes
+        } else {
+            return None;
+        };
+        self.trace.count(strike.words());
+        Some(strike)
     }
 
     fn fault(&self, op: Op) -> Option<Fault> {

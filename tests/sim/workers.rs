@@ -30,6 +30,8 @@ pub struct Workers {
     dies: u64,
     repeats: u64,
     leaves: u64,
+    /// How often a worker lacks a step.
+    lacks: u64,
     is_troubled: AtomicBool,
     has_ended: AtomicBool,
     /// Results that come hours late and are still to come.
@@ -44,6 +46,7 @@ impl Workers {
             dies: chance.pick(&[0, 20, 100, 300]),
             repeats: chance.pick(&[0, 50, 300]),
             leaves: chance.pick(&[0, 50, 300]),
+            lacks: chance.pick(&[0, 0, 200, 500]),
             is_troubled: AtomicBool::new(true),
             has_ended: AtomicBool::new(false),
             zombies: AtomicUsize::new(0),
@@ -103,8 +106,15 @@ impl Workers {
         }
     }
 
+    /// Whether a worker has a step. The first one has them all.
+    fn has(&self, name: &str, step: &str) -> bool {
+        let chance = Chance::new(self.cluster.world.seed, &format!("{name} has {step}"));
+        name == FIRST || !chance.happens(self.lacks)
+    }
+
     async fn register(&self, place: usize, name: &str) {
         let steps = self.workload.definitions.iter().flat_map(|it| &it.steps);
+        let steps = steps.filter(|step| self.has(name, &step.name));
         let record = WorkerRecord {
             namespace: Namespace::default(),
             worker: name.to_owned(),
@@ -151,6 +161,7 @@ impl Workers {
     async fn work(self: &Arc<Self>, name: &str, place: usize, task: TaskForWorker) {
         let timeline = &self.cluster.world.timeline;
         let work = self.workload.work(&task.workflow, &task.step);
+        let work = if self.has(name, &task.step) { work } else { Work::Missing };
         let token: TaskToken = task.token.parse().expect("a token");
         if self.happens("worker dead before its work", self.dies) {
             return timeline.wait(self.absence()).await;
@@ -202,6 +213,8 @@ impl Workers {
                 engine.submit(&sent, &worker, work.submission()).await
             };
             match self.cluster.ask_shielded(place, Duration::from_secs(65), submit).await {
+                // That an attempt which is lost by now lacks the step changes nothing.
+                Ok(_) if work == Work::Missing => return,
                 Ok(_) => {
                     let is_success = matches!(work, Work::Result(_));
                     return self.cluster.world.audit.acknowledged(token, is_success);
@@ -224,5 +237,6 @@ impl Workers {
     }
 }
 
+const FIRST: &str = "worker0";
 /// How long a worker waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);

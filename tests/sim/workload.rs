@@ -21,6 +21,8 @@ pub enum Work {
     Approval(Duration),
     /// It fails.
     Failure,
+    /// The worker does not have it.
+    Missing,
 }
 
 impl Work {
@@ -37,13 +39,15 @@ impl Work {
                 data: json!({"sum": 7}),
                 timeout_ms: i64::try_from(time.as_millis()).expect("short"),
             },
-            Self::Failure => Submission::Failed(Failure {
-                kind: "ValueError".to_owned(),
-                message: "as it should".to_owned(),
-                stacktrace: String::new(),
-            }),
+            Self::Failure => failed("ValueError", "as it should"),
+            Self::Missing => failed("not_found", "no such step"),
         }
     }
+}
+
+fn failed(kind: &str, message: &str) -> Submission {
+    let (kind, message) = (kind.to_owned(), message.to_owned());
+    Submission::Failed(Failure { kind, message, stacktrace: String::new() })
 }
 
 /// Everything that is to be done.
