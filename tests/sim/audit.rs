@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lazarus::{
     engine::{Record, Standing},
     log::{Commit, Key},
-    workflow::{Attention, RunId, Seq, State, TaskToken, Timestamp},
+    workflow::{Attention, Phase, RunId, Seq, State, TaskToken, Timestamp},
 };
 use object_store::path::Path;
 
@@ -114,11 +114,31 @@ impl Audit {
         self.blame(holds(is_there, || format!("the result of {token} is not in the log")));
     }
 
+    /// A worker was told that its result comes too late.
+    pub fn refused(&self, token: &TaskToken, why: &str) {
+        let step = (token.task.step.clone(), token.task.iteration);
+        let is_so = self.known().runs.get(&token.handle.run).is_some_and(|run| {
+            let is_over = run.state.open.get(&step.0).is_none_or(|open| {
+                matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
+            });
+            run.state.is_closed() || (is_over && run.answered.contains(&step))
+        });
+        self.blame(holds(is_so, || format!("the result of {token} was refused: {why}")));
+    }
+
     /// A person was told that a request is applied.
-    pub fn applied(&self, run: RunId, request: &str) {
-        let is_there =
-            self.known().runs.get(&run).is_some_and(|run| run.requests.contains(request));
+    pub fn applied(&self, request: &str) {
+        let is_there = self.known().runs.values().any(|run| run.requests.contains(request));
         self.blame(holds(is_there, || format!("the request {request} is not in the log")));
+    }
+
+    /// A person was told that a step of a run does not wait for an answer.
+    pub fn does_not_wait(&self, run: RunId, step: &str, why: &str) {
+        let waits = self.known().runs.get(&run).is_some_and(|run| {
+            let open = run.state.open.get(step).filter(|_| !run.state.is_closed());
+            open.is_some_and(|open| matches!(open.phase, Phase::Approval { .. }))
+        });
+        self.blame(holds(!waits, || format!("step {step} of run {run} waits, but: {why}")));
     }
 
     /// The last commit of the newest run of an id.

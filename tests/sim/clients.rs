@@ -11,11 +11,16 @@ use std::{
 
 use lazarus::{
     engine::{Description, Engine, StartRequest, Started},
-    workflow::{Answer, ExecutionId, Namespace, Phase},
+    workflow::{Answer, ExecutionId, Namespace, Phase, StepName},
 };
 use serde_json::json;
 
-use super::{broken::Broken, chance::Chance, cluster::Cluster, workload::Workload};
+use super::{
+    broken::Broken,
+    chance::Chance,
+    cluster::{Cluster, Unanswered},
+    workload::Workload,
+};
 
 /// All clients of one world.
 pub struct Clients {
@@ -176,13 +181,13 @@ impl Clients {
         let approves = !self.chance.happens(100);
         let send = || {
             let clients = Arc::clone(self);
-            let (execution, step) = (seen.state.execution.clone(), step.into());
+            let (execution, step) = (seen.state.execution.clone(), StepName::from(step));
             let (request, place) = (request.to_owned(), self.cluster.any());
             let run = seen.state.run;
             async move {
-                let asked = request.clone();
+                let (asked, step_asked) = (request.clone(), step.clone());
                 let answer = |engine: Engine| async move {
-                    let (namespace, step) = (Namespace::default(), Some(step));
+                    let (namespace, step) = (Namespace::default(), Some(step_asked));
                     if approves {
                         let yes = json!({"approved": true});
                         engine.approve(&namespace, &execution, step, "ann", &asked, yes).await
@@ -191,8 +196,13 @@ impl Clients {
                     }
                 };
                 let answer = clients.cluster.ask_shielded(place, PATIENCE, answer).await;
-                if matches!(answer, Ok(Answer::Applied | Answer::Unchanged)) {
-                    clients.cluster.world.audit.applied(run, &request);
+                let audit = &clients.cluster.world.audit;
+                match &answer {
+                    Ok(_) => audit.applied(&request),
+                    Err(Unanswered::No(error)) if error.is_final() => {
+                        audit.does_not_wait(run, &step, &error.to_string());
+                    }
+                    Err(_) => {}
                 }
                 answer
             }
@@ -216,7 +226,7 @@ impl Clients {
         };
         let answer = self.cluster.ask_shielded(self.cluster.any(), PATIENCE, cancel).await;
         if matches!(answer, Ok(Answer::Applied)) {
-            self.cluster.world.audit.applied(seen.state.run, request);
+            self.cluster.world.audit.applied(request);
         }
     }
 

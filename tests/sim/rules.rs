@@ -13,6 +13,10 @@ use lazarus::{
 /// What a write breaks, in words.
 pub(super) type Check = Result<(), String>;
 
+/// So many wake entries a run may have in the worst of times; if wakers did not agree on keys, each pass
+/// would double them.
+const ENTRIES_MAX: usize = 60;
+
 /// A run as its log has it.
 #[derive(Debug)]
 pub(super) struct Run {
@@ -100,6 +104,9 @@ impl Known {
         let needed = state.attention();
         let none = BTreeSet::new();
         let entries = self.entries.get(&run).unwrap_or(&none);
+        holds(entries.len() <= ENTRIES_MAX, || {
+            format!("{} entries bring run {run} back", entries.len())
+        })?;
         let latest = now_ms + 2 * 3_600_000;
         let guards = |entry: &&(Attention, u32)| {
             entry.0.kind == WakeKind::Guard && entry.0.due.as_millis() <= latest

@@ -175,13 +175,12 @@ impl Workers {
             let _hint = self.cluster.ask_shielded(place, PATIENCE, beat).await;
         }
         let is_late = self.cluster.world.now_ms() > task.lease_until.as_millis();
-        let is_ignored = match self.cluster.world.broken {
-            Some(Broken::LateResultRefused) => true,
-            Some(Broken::LateFailureIgnored) => work == Work::Failure,
-            _ => false,
-        };
-        if is_late && is_ignored {
-            return;
+        match self.cluster.world.broken.filter(|_| is_late) {
+            Some(Broken::LateResultRefused) => {
+                return self.cluster.world.audit.refused(&token, "its lease is over");
+            }
+            Some(Broken::LateFailureIgnored) if work == Work::Failure => return,
+            _ => {}
         }
         if self.happens("worker dead after its work", self.dies) {
             return timeline.wait(self.absence()).await;
@@ -219,7 +218,12 @@ impl Workers {
                     let is_success = matches!(work, Work::Result(_));
                     return self.cluster.world.audit.acknowledged(token, is_success);
                 }
-                Err(unanswered) if unanswered.is_final() => return,
+                Err(Unanswered::No(error)) if error.is_final() => {
+                    if work != Work::Missing {
+                        self.cluster.world.audit.refused(token, &error.to_string());
+                    }
+                    return;
+                }
                 Err(_) => {
                     self.cluster.world.timeline.wait(self.pause()).await;
                     place = self.cluster.any();
