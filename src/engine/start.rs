@@ -35,9 +35,8 @@ impl Engine {
     ///
     /// With a request id, and with a chosen execution id while that is open, a repetition answers
     /// the execution that exists. Costs 2 PUT (guard, start commit), with a chosen id 1 LIST more
-    /// (and 2 GET where the id was used before, 1 more for each
-    /// use but the last in the last 24 hours), with the newest version of a workflow 1 GET more on
-    /// a shared store.
+    /// (and 2 GET where the id was used before, 1 more for each earlier use in the last 24 hours),
+    /// with the newest version of a workflow 1 GET more on a shared store.
     ///
     /// # Errors
     ///
