@@ -118,7 +118,12 @@ impl Clients {
         let mut times = 0;
         loop {
             times += 1;
-            match send(times).await {
+            let answer = send(times).await;
+            self.cluster.world.trace.note(|| match &answer {
+                Ok(started) => format!("{intent} is run {}", started.run),
+                Err(error) => format!("{intent}: {error:?}"),
+            });
+            match answer {
                 Ok(started) => {
                     self.cluster.world.audit.started(&intent, started.run);
                     return started;
@@ -197,6 +202,7 @@ impl Clients {
                 };
                 let answer = clients.cluster.ask_shielded(place, PATIENCE, answer).await;
                 let audit = &clients.cluster.world.audit;
+                clients.cluster.world.trace.note(|| format!("{request}: {answer:?}"));
                 match &answer {
                     Ok(_) => audit.applied(&request),
                     Err(Unanswered::No(error)) if error.is_final() => {
@@ -240,7 +246,7 @@ impl Clients {
     }
 
     async fn pause(&self) {
-        let pause = self.chance.spread(Duration::from_millis(50), Duration::from_secs(20));
+        let pause = self.chance.spread(Duration::from_millis(300), Duration::from_secs(20));
         self.cluster.world.timeline.wait(pause).await;
     }
 }

@@ -117,6 +117,21 @@ impl Cluster {
         cluster
     }
 
+    /// What all instances have in common.
+    pub fn in_words(&self) -> String {
+        let Self { world, policy, shards, loss, .. } = self;
+        let Policy { lease, guard } = policy;
+        let order = if world.is_ordered { "in order" } else { "in no order" };
+        let owned = if world.is_exclusive { ", owned by one" } else { "" };
+        format!(
+            "{} places, {shards} shards, leases of {lease:?}, guards of {guard:?}, clocks off by up to \
+             {} ms, {loss} in a thousand requests lost, lists {order}, {} a page{owned}",
+            self.count(),
+            world.skew_ms,
+            world.page
+        )
+    }
+
     /// How many places there are for instances.
     pub fn count(&self) -> usize {
         self.places().len()

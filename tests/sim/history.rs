@@ -136,6 +136,11 @@ async fn story(world: Arc<World>) {
     let chance = Chance::new(world.seed, "story");
     let cluster = Cluster::start(Arc::clone(&world));
     let workload = Arc::new(Workload::new(world.seed));
+    world.trace.note(|| cluster.in_words());
+    world.trace.note(|| world.weather.in_words());
+    for line in workload.in_words() {
+        world.trace.note(|| line);
+    }
     for definition in &workload.definitions {
         let put = |engine: Engine| async move {
             engine.put_blueprint(&Namespace::default(), definition.clone(), "python").await

@@ -173,6 +173,15 @@ impl Weather {
         Self { chance, timeline, trace, rates, strikes, is_calm, busy_until }
     }
 
+    /// Its rates.
+    pub fn in_words(&self) -> String {
+        let rate = |(fault, rate): &(Fault, u64)| format!("{} {rate}", fault.words());
+        let mut rates: Vec<String> = self.rates.iter().map(rate).collect();
+        let (dies, freezes) = self.strikes;
+        rates.push(format!("crash at a write {dies}, freeze at a write {freezes}"));
+        format!("in a thousand requests: {}", rates.join(", "))
+    }
+
     /// Ends or begins all faults. What was befallen before stays befallen.
     pub fn set_calm(&self, is_calm: bool) {
         self.is_calm.store(is_calm, Ordering::Relaxed);

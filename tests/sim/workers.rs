@@ -211,7 +211,13 @@ impl Workers {
             let submit = |engine: lazarus::engine::Engine| async move {
                 engine.submit(&sent, &worker, work.submission()).await
             };
-            match self.cluster.ask_shielded(place, Duration::from_secs(65), submit).await {
+            let answer = self.cluster.ask_shielded(place, Duration::from_secs(65), submit).await;
+            self.cluster.world.trace.note(|| {
+                let task = &token.task;
+                let (step, attempt) = (&task.step, task.attempt);
+                format!("{name} sends {step} #{attempt} ({work:?}) to {place}: {answer:?}")
+            });
+            match answer {
                 // That an attempt which is lost by now lacks the step changes nothing.
                 Ok(_) if work == Work::Missing => return,
                 Ok(_) => {

@@ -89,6 +89,20 @@ impl Workload {
         Self { definitions, long, works }
     }
 
+    /// What there is to do, a line for each step.
+    pub fn in_words(&self) -> Vec<String> {
+        let line = |(workflow, step): (&Definition, &Step)| {
+            let name = (workflow.name.clone(), step.name.to_string());
+            let long = if self.long.contains(&name) { ", and takes long" } else { "" };
+            let after = step.depends_on.join(" and ");
+            let work = self.works[&name];
+            format!("{} {} (after: {after}) {work:?}{long}", workflow.name, step.name)
+        };
+        let steps =
+            self.definitions.iter().flat_map(|it| it.steps.iter().map(move |step| (it, step)));
+        steps.map(line).collect()
+    }
+
     /// How long a worker is busy with a step.
     pub fn duration(&self, workflow: &str, step: &str, chance: &Chance) -> Duration {
         let is_long = self.long.contains(&(workflow.to_owned(), step.to_owned()));
