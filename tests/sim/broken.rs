@@ -7,7 +7,10 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use lazarus::log::{Key, Sum};
+use lazarus::{
+    log::{Key, Sum},
+    workflow::WakeKind,
+};
 use object_store::{Error, Result, path::Path};
 
 use super::world::World;
@@ -43,13 +46,17 @@ pub enum Broken {
     LateResultRefused,
     /// A failure that comes after the end of its lease is ignored.
     LateFailureIgnored,
+    /// A poll extends the leases of its worker, also of what it has dropped.
+    PollExtendsLease,
+    /// Guards of one run share a key whatever their epoch: who deletes one deletes all.
+    EpochsMissing,
     /// A scan passes over what was due long ago: some low-water mark says that it was worked off.
     LowWaterMark,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::GuardMissing,
         Self::OldGuardReliedOn,
         Self::TimerMissing,
@@ -64,6 +71,8 @@ impl Broken {
         Self::RequestsForgotten,
         Self::LateResultRefused,
         Self::LateFailureIgnored,
+        Self::PollExtendsLease,
+        Self::EpochsMissing,
         Self::LowWaterMark,
     ];
 
@@ -106,6 +115,29 @@ impl Broken {
                 Err(Error::NotFound { path: key.to_owned(), source: "not yet".into() })
             }
             _ => Ok(bytes),
+        }
+    }
+
+    /// `key` was deleted.
+    pub fn deleted(self, world: &World, key: &str) {
+        let Some(Key::Wake { kind: WakeKind::Guard, handle, .. }) = Key::parse(&Path::from(key))
+        else {
+            return;
+        };
+        if self != Self::EpochsMissing {
+            return;
+        }
+        let run = format!(".{}.", handle.run);
+        let of_run = |key: &&String| is_wake(key, "guard") && key.contains(&run);
+        let others: Vec<String> = world
+            .bucket()
+            .below("wake", None)
+            .map(|(key, _)| key)
+            .filter(of_run)
+            .cloned()
+            .collect();
+        for other in others {
+            world.delete(&other);
         }
     }
 

@@ -245,10 +245,14 @@ impl ObjectStore for Way {
         let delete = move |key: Path| {
             let (way, at) = (way.clone(), key.to_string());
             async move {
-                let is_kept = way.world.broken.is_some_and(|broken| broken.keeps(&at));
+                let broken = way.world.broken;
                 let apply = move |world: &World| {
-                    if !is_kept {
-                        world.delete(&at);
+                    if broken.is_some_and(|broken| broken.keeps(&at)) {
+                        return Ok(());
+                    }
+                    world.delete(&at);
+                    if let Some(broken) = broken {
+                        broken.deleted(world, &at);
                     }
                     Ok(())
                 };

@@ -87,7 +87,7 @@ impl Workers {
 
     async fn live(self: Arc<Self>, name: String, is_registered: bool) {
         let timeline = &self.cluster.world.timeline;
-        let mut place = self.cluster.any();
+        let (mut place, mut held) = (self.cluster.any(), vec![]);
         if is_registered {
             self.register(place, &name).await;
         }
@@ -95,8 +95,16 @@ impl Workers {
             if self.chance.happens(100) {
                 place = self.cluster.any();
             }
+            if self.cluster.world.broken == Some(Broken::PollExtendsLease) {
+                for token in held.clone() {
+                    self.beat(place, &name, token).await;
+                }
+            }
             match self.poll(place, &name).await {
-                Ok(Some(task)) => self.work(&name, place, task).await,
+                Ok(Some(task)) => {
+                    held.extend(task.token.parse::<TaskToken>());
+                    self.work(&name, place, task).await;
+                }
                 Ok(None) => {}
                 Err(_) => {
                     timeline.wait(self.pause()).await;
@@ -158,6 +166,15 @@ impl Workers {
         polled
     }
 
+    /// A sign of life for a task.
+    async fn beat(&self, place: usize, name: &str, token: TaskToken) {
+        let worker = name.to_owned();
+        let beat = |engine: lazarus::engine::Engine| async move {
+            engine.heartbeat(&Namespace::default(), &worker, Some(&token), None).await
+        };
+        let _hint = self.cluster.ask_shielded(place, PATIENCE, beat).await;
+    }
+
     async fn work(self: &Arc<Self>, name: &str, place: usize, task: TaskForWorker) {
         let timeline = &self.cluster.world.timeline;
         let work = self.workload.work(&task.workflow, &task.step);
@@ -168,11 +185,7 @@ impl Workers {
         }
         timeline.wait(self.workload.duration(&task.workflow, &task.step, &self.chance)).await;
         if self.chance.happens(100) {
-            let (worker, token) = (name.to_owned(), token.clone());
-            let beat = |engine: lazarus::engine::Engine| async move {
-                engine.heartbeat(&Namespace::default(), &worker, Some(&token), None).await
-            };
-            let _hint = self.cluster.ask_shielded(place, PATIENCE, beat).await;
+            self.beat(place, name, token.clone()).await;
         }
         let is_late = self.cluster.world.now_ms() > task.lease_until.as_millis();
         match self.cluster.world.broken.filter(|_| is_late) {
