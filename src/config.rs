@@ -26,6 +26,13 @@ pub struct Tunables {
     #[arg(long, env = "LAZARUS_GUARD_INTERVAL", value_name = "DURATION", default_value = "1m", value_parser = duration)]
     pub guard_interval: Duration,
 
+    /// How often a step may run in one execution because rules go back to it
+    ///
+    /// An execution that goes back more often fails with kind `loop_limit`. A blueprint may name its
+    /// own bound.
+    #[arg(long, env = "LAZARUS_MAX_ITERATIONS", value_name = "COUNT", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_iterations: u32,
+
     /// How much memory may hold executions between requests; 0 keeps none
     ///
     /// Only a saving of reads: with 0 every request reads its execution from the store again.
@@ -55,7 +62,11 @@ impl Tunables {
     /// The engine's set-up; `role` names an instance that was not given a name.
     pub fn engine(&self, role: &str, env: &dyn Env) -> engine::Config {
         engine::Config {
-            policy: Policy { lease: self.lease, guard: self.guard_interval },
+            policy: Policy {
+                lease: self.lease,
+                guard: self.guard_interval,
+                iterations_max: self.max_iterations,
+            },
             cache_bytes: self.cache.0,
             near_timers: !self.no_near_timers,
             reservations: !self.no_reservations,

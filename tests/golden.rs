@@ -10,8 +10,8 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 use lazarus::{
     log::{Commit, Encoded, Error, Key, NewCommit, Snapshots},
     workflow::{
-        BlueprintRef, CommitFacts, Event, ExecutionId, Failure, Handle, LossReason, Namespace,
-        Payload, RunId, Start, State, Timestamp, fold,
+        BlueprintRef, CommitFacts, Event, ExecutionId, FOLD_VERSION, Failure, Handle, LossReason,
+        Namespace, Payload, Resumed, RuleKind, RunId, Start, State, StepName, Timestamp, fold,
     },
 };
 use serde_json::json;
@@ -61,11 +61,26 @@ fn start(run: u128, input: Payload) -> Event {
         correlation_id: "cart-5".to_owned(),
         tags: vec!["vip".to_owned(), "überseeisch".to_owned()],
         with_inputs: [("ship".into(), true)].into(),
+        arguments: [].into(),
+        resumed: None,
     }))
 }
 
+/// As [`start`], of a run that resumes another.
+fn resumed(run: u128, input: Payload) -> Event {
+    let Event::ExecutionStarted(mut started) = start(run, input) else { unreachable!() };
+    started.arguments = [("apologise".into(), vec!["charge".into(), "inputs".into()])].into();
+    started.resumed = Some(Resumed {
+        generation: 0,
+        run: RunId::from_random(2),
+        by: "ana".to_owned(),
+        keeps_results: true,
+    });
+    Event::ExecutionStarted(started)
+}
+
 fn scheduled(step: &str, attempt: u32, not_before: Option<Timestamp>) -> Event {
-    Event::StepScheduled { step: step.into(), iteration: 1, attempt, not_before }
+    Event::StepScheduled { step: step.into(), iteration: 1, attempt, not_before, start_by: None }
 }
 
 fn started(step: &str, attempt: u32) -> Event {
@@ -77,6 +92,7 @@ fn started(step: &str, attempt: u32) -> Event {
         worker,
         lease_until,
         partial: false,
+        close_by: None,
     }
 }
 
@@ -204,7 +220,197 @@ fn logs() -> Vec<(&'static str, Vec<Vec<Event>>)> {
                 vec![Event::ExecutionTimedOut { timeout_ms: 86_400_000 }],
             ],
         ),
+        ("routed", routed()),
+        ("resumed", kept()),
     ]
+}
+
+fn transition(step: &str, rule: RuleKind, when: &str, to: &str) -> Event {
+    Event::TransitionTaken {
+        step: step.into(),
+        iteration: 1,
+        rule,
+        when: when.to_owned(),
+        to: to.into(),
+        skipped: vec![],
+        cleared: vec![],
+    }
+}
+
+/// Retries, a caught failure, a step of which only the name is known, and a loop.
+#[expect(clippy::too_many_lines, reason = "data: the events of one log")]
+fn routed() -> Vec<Vec<Event>> {
+    let scheduled = |iteration, attempt| Event::StepScheduled {
+        step: "charge".into(),
+        iteration,
+        attempt,
+        not_before: (attempt > 1).then_some(at(4)),
+        start_by: Some(at(900)),
+    };
+    let started = |step: &str, iteration, attempt| Event::StepStarted {
+        step: step.into(),
+        iteration,
+        attempt,
+        worker: "worker-1".to_owned(),
+        lease_until: at(300),
+        partial: true,
+        close_by: Some(at(60)),
+    };
+    let retried = Event::StepRetried {
+        step: "charge".into(),
+        iteration: 1,
+        attempt: 1,
+        error: failure("CardError"),
+    };
+    let failed = Event::StepFailed {
+        step: "charge".into(),
+        iteration: 1,
+        attempt: 2,
+        error: failure("CardError"),
+    };
+    let caught = Event::FailureCaught {
+        step: "charge".into(),
+        iteration: 1,
+        attempt: 2,
+        output: Payload::of(json!({"error": "the card was refused", "kind": "CardError"})),
+    };
+    let Event::TransitionTaken { step, iteration, rule, when, to, cleared, .. } =
+        transition("charge", RuleKind::Diverge, "error", "apologise")
+    else {
+        unreachable!()
+    };
+    let skipped = vec!["pack".into(), "ship".into()];
+    let astray = Event::TransitionTaken { step, iteration, rule, when, to, skipped, cleared };
+    let aside = |attempt| Event::StepScheduled {
+        step: "apologise".into(),
+        iteration: 1,
+        attempt,
+        not_before: None,
+        start_by: None,
+    };
+    let adapted = Event::ArgumentsAdapted {
+        step: "apologise".into(),
+        attempt: 1,
+        arguments: vec!["inputs".into()],
+    };
+    let asked = Event::ApprovalRequested {
+        step: "apologise".into(),
+        iteration: 1,
+        attempt: 1,
+        approval_type: "wording".to_owned(),
+        data: Payload::of(json!({})),
+        timeout_ms: None,
+        due: None,
+    };
+    let answered = Event::ApprovalAnswered {
+        step: "apologise".into(),
+        by: "ana".to_owned(),
+        request: "answer-1".to_owned(),
+        response: Payload::of(json!({"text": "sorry"})),
+    };
+    let said = Event::StepCompleted {
+        step: "apologise".into(),
+        iteration: 1,
+        attempt: 2,
+        result: Payload::of(json!({"again": true})),
+    };
+    let unclear = Event::ConditionNotEvaluated {
+        step: "apologise".into(),
+        iteration: 1,
+        when: "score > 3".to_owned(),
+        reason: "`score` is not a field of the output".to_owned(),
+    };
+    let Event::TransitionTaken { step, iteration, rule, when, to, skipped, .. } =
+        transition("apologise", RuleKind::Branch, "again", "charge")
+    else {
+        unreachable!()
+    };
+    let cleared = vec!["charge".into(), "pack".into(), "ship".into(), "apologise".into()];
+    let back = Event::TransitionTaken { step, iteration, rule, when, to, skipped, cleared };
+    let done = |step: &str, iteration| Event::StepCompleted {
+        step: step.into(),
+        iteration,
+        attempt: 1,
+        result: Payload::of(json!({"ok": 1})),
+    };
+    let left_out = Event::StepsSkipped { steps: vec!["apologise".into()] };
+    let end = Event::TransitionTaken {
+        step: "charge".into(),
+        iteration: 2,
+        rule: RuleKind::Branch,
+        when: "ok == 1".to_owned(),
+        to: "END".into(),
+        skipped: vec![],
+        cleared: vec![],
+    };
+    vec![
+        vec![start(7, Payload::of(json!({"order": 17}))), scheduled(1, 1), started("charge", 1, 1)],
+        vec![retried, scheduled(1, 2), started("charge", 1, 2)],
+        vec![failed, caught, astray, aside(1), started("apologise", 1, 1)],
+        vec![adapted, aside(1), started("apologise", 1, 1)],
+        vec![asked],
+        vec![answered, aside(2), started("apologise", 1, 2)],
+        vec![said, unclear, back, scheduled(2, 1), started("charge", 2, 1)],
+        vec![done("charge", 2), end, left_out, Event::ExecutionCompleted],
+    ]
+}
+
+/// A run that resumes another.
+fn kept() -> Vec<Vec<Event>> {
+    let kept = |step: &str, error| Event::ResultKept {
+        step: step.into(),
+        iteration: 2,
+        attempt: 1,
+        started: Timestamp::from_millis(1_763_999_000_000),
+        ended: Timestamp::from_millis(1_763_999_001_500),
+        result: Payload::of(json!({"ok": step})),
+        error,
+    };
+    let way = Event::WayKept {
+        skipped: [("pack".into(), Some("charge".into())), ("apologise".into(), None)].into(),
+        chosen: [("ship".into(), "charge".into())].into(),
+        iterations: [("charge".into(), 2), ("ship".into(), 2)].into(),
+    };
+    let step = |event: fn(StepName) -> Event| event("ship".into());
+    vec![
+        vec![
+            resumed(8, Payload::of(json!({"order": 17}))),
+            kept("charge", None),
+            kept("check", Some(failure("ValueError"))),
+            way,
+            step(|step| Event::StepScheduled {
+                step,
+                iteration: 2,
+                attempt: 1,
+                not_before: None,
+                start_by: None,
+            }),
+        ],
+        vec![step(|step| Event::StepStarted {
+            step,
+            iteration: 2,
+            attempt: 1,
+            worker: "worker-1".to_owned(),
+            lease_until: at(300),
+            partial: false,
+            close_by: None,
+        })],
+        vec![
+            step(|step| Event::StepCompleted {
+                step,
+                iteration: 2,
+                attempt: 1,
+                result: Payload::of(json!({"ok": true})),
+            }),
+            Event::ExecutionCompleted,
+        ],
+    ]
+}
+
+/// Whether a stored commit carries a state that this version reads.
+fn has_readable_state(bytes: &[u8]) -> bool {
+    let document: serde_json::Value = serde_json::from_slice(bytes).expect("JSON");
+    document["snap"]["fold_v"] == FOLD_VERSION
 }
 
 /// The commits of a log; the state stands in every second one.
@@ -281,7 +487,9 @@ fn golden_files_chain_and_fold_to_their_snapshots() {
             }
             let facts = CommitFacts { seq: commit.seq, time: commit.time };
             let folded = fold(state, facts, &commit.events);
-            assert_eq!(commit.snapshot.is_some(), at % 2 == 1, "{name} {at}");
+            // A state of an older fold is not read; the events are.
+            let is_readable = has_readable_state(&stored(name)[at]);
+            assert_eq!(commit.snapshot.is_some(), is_readable, "{name} {at}");
             assert_eq!(commit.snapshot.as_ref().unwrap_or(&folded), &folded, "{name} {at}");
             state = Some(folded);
         }
@@ -294,6 +502,10 @@ fn golden_files_are_written_again_to_the_same_bytes() {
     for (run, (name, _)) in (1..).zip(logs()) {
         let stored = stored(name);
         for (commit, bytes) in decoded(run, &stored).unwrap().iter().zip(&stored) {
+            let document: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+            if !document["snap"].is_null() && !has_readable_state(bytes) {
+                continue;
+            }
             let again = commit.to_new().encode(commit.cid);
             assert_eq!(again.bytes, bytes, "{name} {}", commit.seq);
         }

@@ -1,4 +1,4 @@
-//! `lazarus approve`, `reject` and `cancel`: what people decide about an execution.
+//! `lazarus approve`, `reject` and `cancel`: what people decide about an execution that is open.
 
 use clap::Args as Arguments;
 
@@ -14,37 +14,48 @@ use crate::proto::lazarus::{ApproveRequest, CancelRequest, RejectRequest};
 pub(super) struct By {
     /// Who decides, for the history [default: cli]
     #[arg(
-        long,
+        long = "by",
         env = "USER",
         hide_env_values = true,
+        id = "by",
         value_name = "NAME",
         default_value = "cli",
         hide_default_value = true
     )]
-    by: String,
+    pub(super) name: String,
 }
 
 /// Approve the step that waits for it
+///
+/// The answer becomes the output of the step, which is then over; with --run-again the step runs once
+/// more and has the answer as its `inputs`, in the place of the workflow's.
 #[derive(Debug, Arguments)]
 #[command(after_help = "Examples:
   lazarus approve order-7
-  lazarus approve order-7 --step check --data '{\"limit\": 500}'")]
+  lazarus approve order-7 --step check --data '{\"limit\": 500}'
+  lazarus approve order-7 --data '{\"approved\": true}' --run-again
+
+With --run-again, write the step so that it looks into its `inputs` first, and asks only where no answer
+is there: one that always asks asks again.")]
 pub(super) struct Approve {
     /// The execution's id
     id: String,
     /// The step; needed only where several wait
     #[arg(long)]
     step: Option<String>,
-    /// What the step gives as its output: JSON, @FILE, or - for standard input
+    /// The answer, which is the step's output: JSON, @FILE, or - for standard input
     #[arg(long, value_name = "JSON", default_value = "{}")]
     data: String,
+    /// Run the step again with the answer as its `inputs`, instead of taking it as the output
+    #[arg(long)]
+    run_again: bool,
     #[command(flatten)]
     by: By,
     #[command(flatten)]
     pub(super) target: Target,
 }
 
-/// Reject the step that waits for approval: it fails, and with it the execution
+/// Reject the step that waits for approval: it fails, and with it the execution unless a rule goes on
 #[derive(Debug, Arguments)]
 #[command(after_help = "Example:
   lazarus reject order-7 --reason 'over the limit'")]
@@ -88,11 +99,13 @@ pub(super) async fn approve(session: &Session, args: &Approve) -> Result<(), Fai
         execution_id: args.id.clone(),
         step: args.step.clone().unwrap_or_default(),
         response: Some(json::to_wire(json::read("--data", &args.data)?)),
-        by: args.by.by.clone(),
+        by: args.by.name.clone(),
         request_id: session.request_id(),
+        run_again: args.run_again,
     };
     session.call(async || session.executions().approve(request.clone()).await).await?;
-    output::line(format_args!("{} approved", args.id))
+    let how = if args.run_again { "answered; the step runs again" } else { "approved" };
+    output::line(format_args!("{} {how}", args.id))
 }
 
 /// Rejects.
@@ -102,7 +115,7 @@ pub(super) async fn reject(session: &Session, args: &Reject) -> Result<(), Failu
         execution_id: args.id.clone(),
         step: args.step.clone().unwrap_or_default(),
         reason: args.reason.clone(),
-        by: args.by.by.clone(),
+        by: args.by.name.clone(),
         request_id: session.request_id(),
     };
     session.call(async || session.executions().reject(request.clone()).await).await?;
@@ -115,7 +128,7 @@ pub(super) async fn cancel(session: &Session, args: &Cancel) -> Result<(), Failu
         namespace: session.namespace.clone(),
         execution_id: args.id.clone(),
         reason: args.reason.clone(),
-        by: args.by.by.clone(),
+        by: args.by.name.clone(),
         request_id: session.request_id(),
     };
     session.call(async || session.executions().cancel(request.clone()).await).await?;

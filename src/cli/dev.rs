@@ -10,8 +10,13 @@ use super::{
     instance,
     output::{self, BOLD, CARE, GOOD, painted},
     serving::{self, address, listen},
+    tls::TlsArgs,
 };
-use crate::{config::Tunables, env::Env, frontdoor::Listeners};
+use crate::{
+    config::Tunables,
+    env::Env,
+    frontdoor::{Listeners, TlsListener},
+};
 
 /// The port that every command asks unless it is told otherwise.
 const DEFAULT_SERVER: &str = "127.0.0.1:50051";
@@ -22,7 +27,9 @@ const DEFAULT_SERVER: &str = "127.0.0.1:50051";
 #[derive(Debug, Arguments)]
 #[command(after_help = "Examples:
   lazarus dev
-  lazarus dev --dir /tmp/try --grpc 127.0.0.1:6000 --http 127.0.0.1:6001")]
+  lazarus dev --dir /tmp/try --grpc 127.0.0.1:6000 --http 127.0.0.1:6001
+  lazarus dev-certs certs && lazarus dev --grpc-tls 127.0.0.1:50053 \\
+      --tls-cert certs/server.crt --tls-key certs/server.key --tls-client-ca certs/ca.crt")]
 pub(super) struct Args {
     /// Where the store is kept; one process owns it at a time
     #[arg(long, env = "LAZARUS_DIR", default_value = ".lazarus")]
@@ -35,6 +42,8 @@ pub(super) struct Args {
     /// Where to serve health (/healthz, /readyz) and /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50052")]
     http: String,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     tunables: Tunables,
 }
@@ -52,8 +61,10 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     serving::serve(engine, listeners, metrics, env).await
 }
 
-/// The first address must be free; the others are conveniences.
+/// The first address must be free, and that with TLS, which somebody asked for; the others are
+/// conveniences.
 async fn listeners(args: &Args) -> Result<Listeners, Failure> {
+    let grpc_tls = args.tls.listen().await?;
     let mut grpc = vec![];
     for at in &args.grpc {
         match listen(at, "--grpc").await {
@@ -71,7 +82,7 @@ async fn listeners(args: &Args) -> Result<Listeners, Failure> {
             None
         }
     };
-    Ok(Listeners { grpc, http })
+    Ok(Listeners { grpc, grpc_tls, http })
 }
 
 fn go_on_without(failure: &Failure, meaning: &str) {
@@ -84,12 +95,13 @@ fn banner(args: &Args, listeners: &Listeners) -> Vec<String> {
     let first = grpc.first().map_or(DEFAULT_SERVER, String::as_str);
     let option =
         if first == DEFAULT_SERVER { String::new() } else { format!(" --server http://{first}") };
+    let secured = listeners.grpc_tls.as_ref().map(tls_address).unwrap_or_default();
     let http = listeners.http.as_ref().map(http_address).unwrap_or_default();
     let next =
         |word: &str, text: String| format!("  {}{text}", painted(BOLD, format!("{word:<14}")));
     vec![
         format!(
-            "{} gRPC on {}{http}, store in {}",
+            "{} gRPC on {}{secured}{http}, store in {}",
             painted(GOOD, "lazarus is ready:"),
             grpc.join(" and "),
             args.dir.display()
@@ -99,6 +111,10 @@ fn banner(args: &Args, listeners: &Listeners) -> Vec<String> {
         next("watch", format!("lazarus history ID --follow{option}   (lazarus list, status ID)")),
         next("stop", "Ctrl-C, or kill -9: the next start goes on where this one was".to_owned()),
     ]
+}
+
+fn tls_address(secured: &TlsListener) -> String {
+    format!(", with TLS on {}", address(&secured.listener))
 }
 
 fn http_address(listener: &TcpListener) -> String {

@@ -82,7 +82,8 @@ fn too_large(value: &Value) -> Option<&Number> {
     }
 }
 
-fn kind_of(value: &Value) -> &'static str {
+/// What `value` is, in words.
+pub(super) fn kind_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

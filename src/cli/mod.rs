@@ -14,6 +14,7 @@ mod clock;
 mod connect;
 mod dead;
 mod dev;
+mod dev_certs;
 mod exit;
 mod history;
 mod instance;
@@ -21,10 +22,12 @@ mod json;
 mod list;
 mod log;
 mod output;
+mod resume;
 mod serve;
 mod serving;
 mod start;
 mod status;
+mod tls;
 mod wake;
 
 use std::sync::Arc;
@@ -64,6 +67,7 @@ pub struct Cli {
 enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
+    DevCerts(dev_certs::Args),
     Wake(wake::Args),
     Start(start::Args),
     Status(status::Args),
@@ -72,6 +76,7 @@ enum Command {
     Approve(answer::Approve),
     Reject(answer::Reject),
     Cancel(answer::Cancel),
+    Resume(resume::Args),
     Blueprint(blueprint::Args),
     Log(log::Args),
     Dead(dead::Args),
@@ -107,6 +112,7 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
     match command {
         Command::Dev(args) => dev::run(args, env).await,
         Command::Serve(args) => serve::run(args, env).await,
+        Command::DevCerts(args) => dev_certs::run(&args, env.as_ref()),
         Command::Wake(args) => wake::run(args, env).await,
         Command::Start(args) => {
             ask(&args.target, env, async |it| start::run(it, &args).await).await
@@ -126,6 +132,9 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         }
         Command::Cancel(args) => {
             ask(&args.target, env, async |it| answer::cancel(it, &args).await).await
+        }
+        Command::Resume(args) => {
+            ask(&args.target, env, async |it| resume::run(it, &args).await).await
         }
         Command::Blueprint(args) => {
             ask(&args.target, env, async |it| blueprint::run(it, &args).await).await
@@ -174,17 +183,24 @@ mod tests {
         for line in [
             "dev --dir x --grpc 127.0.0.1:1 --grpc 127.0.0.1:2 --http 127.0.0.1:3",
             "serve --store memory: --grpc 0.0.0.0:1 --cache 0 --no-near-timers --guard-interval 2s",
+            "dev --grpc-tls 127.0.0.1:1 --tls-cert a --tls-key b --tls-client-ca c",
+            "serve --store memory: --grpc-tls [::]:1 --tls-cert a --tls-key b --tls-client-ca c",
+            "dev-certs certs --host a.example --host 10.0.0.1 --days 30 --force",
             "wake --store memory: --for 55s",
             "start orders --input {} --id a --version 2 --timeout 1h --wait --store memory:",
             "status a --json -n team-a",
             "history a --follow --server http://127.0.0.1:1",
             "list --workflow orders --status waiting-for-approval --limit 1000",
             "approve a --step b --data {}",
+            "approve a --run-again --by ana",
             "reject a --reason no",
             "cancel a --reason no --log debug",
+            "resume a --from-start --by ana --store memory:",
             "blueprint put -",
             "blueprint get orders --version 2",
             "blueprint list --store memory:",
+            "blueprint diff orders --from 1 --to 2 -n team-a",
+            "blueprint graph orders --version 2",
             "log cat a --keys",
             "dead list --json",
             "dead retry h",

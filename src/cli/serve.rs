@@ -8,6 +8,7 @@ use super::{
     exit::Failure,
     instance, output,
     serving::{self, address, listen},
+    tls::TlsArgs,
 };
 use crate::{config::Tunables, env::Env, frontdoor::Listeners};
 
@@ -19,6 +20,9 @@ use crate::{config::Tunables, env::Env, frontdoor::Listeners};
 #[command(after_help = "Examples:
   lazarus serve --store s3://my-bucket/prod --grpc 0.0.0.0:50051 --http 0.0.0.0:50052
   lazarus serve --store file:///srv/lazarus --lease 10m
+  lazarus serve --store s3://my-bucket/prod --grpc-tls 0.0.0.0:50053 \\
+      --tls-cert server.crt --tls-key server.key --tls-client-ca ca.crt
+                                                       (see lazarus dev-certs)
   lazarus serve --store s3://my-bucket/prod --cache 0 --no-near-timers --no-reservations
                                                        (the shape of a function)")]
 pub(super) struct Args {
@@ -38,13 +42,15 @@ pub(super) struct Args {
     #[arg(long, env = "LAZARUS_HTTP", value_name = "ADDRESS")]
     http: Option<String>,
     #[command(flatten)]
+    tls: TlsArgs,
+    #[command(flatten)]
     tunables: Tunables,
 }
 
 /// Serves until it is stopped.
 pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     let metrics = serving::metrics()?;
-    let mut listeners = Listeners { grpc: vec![], http: None };
+    let mut listeners = Listeners { grpc: vec![], grpc_tls: args.tls.listen().await?, http: None };
     for at in &args.grpc {
         listeners.grpc.push(listen(at, "--grpc").await?);
     }
@@ -61,6 +67,9 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
 fn announce(listeners: &Listeners) -> Result<(), Failure> {
     for listener in &listeners.grpc {
         output::line(format_args!("listening grpc {}", address(listener)))?;
+    }
+    if let Some(secured) = &listeners.grpc_tls {
+        output::line(format_args!("listening grpc-tls {}", address(&secured.listener)))?;
     }
     if let Some(listener) = &listeners.http {
         output::line(format_args!("listening http {}", address(listener)))?;

@@ -21,7 +21,9 @@ use crate::proto::lazarus::{
 #[derive(Debug, Arguments)]
 #[command(after_help = "Examples:
   lazarus status order-7
-  lazarus status order-7 --json | jq .steps")]
+  lazarus status order-7 --json | jq .steps
+
+Steps over are those that completed, those whose failure a rule caught, and those that rules skipped.")]
 pub(super) struct Args {
     /// The execution's id
     id: String,
@@ -63,7 +65,9 @@ fn ended(id: &str, status: Status) -> Result<(), Failure> {
     }
     Err(Failure::refused(
         format_args!("{id} is {}", word(status)),
-        format_args!("see why with `lazarus history {id}`"),
+        format_args!(
+            "see why with `lazarus history {id}`; `lazarus resume {id}` goes on where it stood"
+        ),
     ))
 }
 
@@ -85,7 +89,11 @@ fn show(described: DescribeResponse, json: bool) -> Result<(), Failure> {
         object["notes"] = notes.into();
         return output::line(object);
     }
-    output::line(heading(&execution))?;
+    let skipped = steps.iter().filter(|step| step.phase == SKIPPED).count();
+    output::line(heading(&execution, skipped))?;
+    if !execution.resumed_run_id.is_empty() {
+        output::line(resumes(&execution))?;
+    }
     if let Some(error) = &execution.error {
         output::line(format_args!("{} {}: {}", painted(BAD, "error:"), error.kind, error.message))?;
     }
@@ -94,19 +102,24 @@ fn show(described: DescribeResponse, json: bool) -> Result<(), Failure> {
     }
     let mut table = Table::new(&["STEP", "PHASE", "ATTEMPT", "WORKER", "DUE", "VALUE"]);
     for step in steps {
-        table.row(step_row(step));
+        table.row(step_row(step, &execution));
     }
     table.print()
 }
 
-fn heading(execution: &Execution) -> String {
+/// The phase of a step that will not run.
+const SKIPPED: &str = "skipped";
+
+/// Steps that are skipped are over as well as those that are done.
+fn heading(execution: &Execution, skipped: usize) -> String {
+    let skipped = if skipped == 0 { String::new() } else { format!(" ({skipped} skipped)") };
     let status = status_of(Some(execution));
     let times = [("started", execution.started_at), ("closed", execution.closed_at)];
     let times = times.iter().filter_map(|(word, time)| {
         Some(format!(", {word} {}", clock::date_and_time(clock::from_wire((*time)?))))
     });
     format!(
-        "{}  {} version {}  {}  {} of {} steps{}",
+        "{}  {} version {}  {}  {} of {} steps{skipped}{}",
         painted(BOLD, &execution.execution_id),
         execution.workflow,
         execution.version,
@@ -117,25 +130,53 @@ fn heading(execution: &Execution) -> String {
     )
 }
 
-fn step_row(step: StepState) -> Vec<(String, Style)> {
+fn resumes(execution: &Execution) -> String {
+    let Execution { generation, resumed_run_id, .. } = execution;
+    painted(DIM, format_args!("generation {generation}, resumes run {resumed_run_id}"))
+}
+
+fn step_row(step: StepState, execution: &Execution) -> Vec<(String, Style)> {
+    let is_caught = is_caught(&step, execution);
     let style = match step.phase.as_str() {
         "completed" => GOOD,
-        "failed" => BAD,
-        "sleeping" | "approval" => CARE,
-        "waiting" => DIM,
+        "failed" if !is_caught => BAD,
+        "failed" | "sleeping" | "approval" => CARE,
+        "waiting" | SKIPPED => DIM,
         _ => Style::new(),
     };
     let due = step.due_at.map(clock::from_wire).map(clock::date_and_time).unwrap_or_default();
-    let value = match (&step.error, step.value) {
-        (Some(error), _) => format!("{}: {}", error.kind, error.message),
-        (None, Some(value)) => shortened(&json::from_wire(value).to_string()),
-        (None, None) => String::new(),
+    let attempt = match (step.attempt, step.iteration) {
+        (0, _) => String::new(),
+        (attempt, 0 | 1) => attempt.to_string(),
+        (attempt, iteration) => format!("{attempt} of iteration {iteration}"),
     };
-    let attempt = if step.attempt == 0 { String::new() } else { step.attempt.to_string() };
-    [(step.name, BOLD), (step.phase, style)]
-        .into_iter()
-        .chain([attempt, step.worker, due, value].map(|text| (text, Style::new())))
-        .collect()
+    let look = if step.phase == SKIPPED { DIM } else { Style::new() };
+    let (name, phase, worker) = (step.name.clone(), step.phase.clone(), step.worker.clone());
+    let cells = [attempt, worker, due, remark(step, is_caught)];
+    [(name, BOLD), (phase, style)].into_iter().chain(cells.map(|text| (text, look))).collect()
+}
+
+/// Whether the failure of a step was caught by a rule: the execution goes on, or ended otherwise.
+fn is_caught(step: &StepState, execution: &Execution) -> bool {
+    step.phase == "failed" && execution.failed_step != step.name
+}
+
+/// What a step has come to: its value, its failure, or why it does not run.
+fn remark(step: StepState, is_caught: bool) -> String {
+    let StepState { phase, value, error, decided_by, .. } = step;
+    let failure = error.map(|error| {
+        let message = error.message.lines().next().unwrap_or_default();
+        format!("{}: {message}", error.kind)
+    });
+    let value = value.map(|value| shortened(&json::from_wire(value).to_string()));
+    match (phase.as_str(), failure) {
+        (SKIPPED, _) if decided_by.is_empty() => "chosen by no rule".to_owned(),
+        (SKIPPED, _) => format!("by {decided_by}'s rule"),
+        ("failed", Some(failure)) if is_caught => format!("{failure} (a rule goes on)"),
+        ("failed", Some(failure)) => failure,
+        (_, Some(failure)) if value.is_none() => format!("last attempt: {failure}"),
+        (_, Some(_) | None) => value.unwrap_or_default(),
+    }
 }
 
 /// Enough of a value to recognise it; `--json` has all of it.
@@ -165,6 +206,7 @@ pub(super) fn execution_json(execution: &Execution) -> Value {
         "error": execution.error.as_ref().map(failure_json),
         "correlation_id": execution.correlation_id,
         "tags": execution.tags,
+        "resumed_run_id": given(&execution.resumed_run_id),
     })
 }
 
@@ -174,6 +216,7 @@ fn step_json(step: StepState) -> Value {
     json!({
         "name": step.name,
         "phase": step.phase,
+        "iteration": step.iteration,
         "attempt": step.attempt,
         "worker": step.worker,
         "started_at": time(step.started_at),
@@ -182,7 +225,13 @@ fn step_json(step: StepState) -> Value {
         "value": step.value.map(json::from_wire),
         "error": step.error.as_ref().map(failure_json),
         "approval_type": step.approval_type,
+        "decided_by": given(&step.decided_by),
     })
+}
+
+/// A name that may be absent: null then, and not a name without letters.
+fn given(name: &str) -> Option<&str> {
+    (!name.is_empty()).then_some(name)
 }
 
 fn failure_json(failure: &wire::Failure) -> Value {
@@ -246,10 +295,114 @@ mod tests {
             ..Execution::default()
         };
         assert_eq!(
-            strip_str(&heading(&execution)).to_string(),
+            strip_str(&heading(&execution, 0)).to_string(),
             "order-7  orders version 2  sleeping  1 of 3 steps, started 2025-11-24 16:00:00 UTC"
         );
+        let over = Execution { steps_done: 3, started_at: None, ..execution.clone() };
+        assert_eq!(
+            strip_str(&heading(&over, 2)).to_string(),
+            "order-7  orders version 2  sleeping  3 of 3 steps (2 skipped)"
+        );
         assert_eq!(execution_json(&execution)["started_at"], "2025-11-24T16:00:00.000Z");
+    }
+
+    #[test]
+    fn a_run_that_resumes_another_says_so() {
+        let execution =
+            Execution { generation: 2, resumed_run_id: "ab".to_owned(), ..Execution::default() };
+        assert_eq!(strip_str(&resumes(&execution)).to_string(), "generation 2, resumes run ab");
+        assert_eq!(execution_json(&execution)["resumed_run_id"], "ab");
+        assert_eq!(execution_json(&Execution::default())["resumed_run_id"], Value::Null);
+    }
+
+    fn step(phase: &str) -> StepState {
+        StepState {
+            name: "charge".to_owned(),
+            phase: phase.to_owned(),
+            attempt: 1,
+            iteration: 1,
+            ..StepState::default()
+        }
+    }
+
+    fn failure(message: &str) -> wire::Failure {
+        let (kind, message) = ("ValueError".to_owned(), message.to_owned());
+        wire::Failure { kind, message, stacktrace: String::new() }
+    }
+
+    /// The cells of a step that say something, without the step's name.
+    fn row(step: StepState, execution: &Execution) -> Vec<String> {
+        let cells = step_row(step, execution).into_iter().map(|(text, _)| text);
+        cells.skip(1).filter(|text| !text.is_empty()).collect()
+    }
+
+    #[test]
+    fn a_step_says_in_which_iteration_it_is_when_rules_went_back() {
+        let execution = Execution::default();
+        assert_eq!(row(step("leased"), &execution), ["leased", "1"]);
+        let again = StepState { iteration: 3, attempt: 2, ..step("leased") };
+        assert_eq!(row(again, &execution), ["leased", "2 of iteration 3"]);
+    }
+
+    #[test]
+    fn a_step_that_is_skipped_says_by_which_rule() {
+        let skipped = StepState { attempt: 0, iteration: 0, ..step("skipped") };
+        let by = StepState { decided_by: "check".to_owned(), ..skipped.clone() };
+        let execution = Execution::default();
+        assert_eq!(row(skipped.clone(), &execution), ["skipped", "chosen by no rule"]);
+        assert_eq!(row(by, &execution), ["skipped", "by check's rule"]);
+        assert!(step_row(skipped, &execution).iter().skip(1).all(|(_, style)| *style == DIM));
+    }
+
+    #[test]
+    fn a_failure_that_a_rule_caught_differs_from_the_end() {
+        let failed = StepState { error: Some(failure("no card\nline 3")), ..step("failed") };
+        let end = Execution {
+            status: Status::Failed.into(),
+            failed_step: failed.name.clone(),
+            ..Execution::default()
+        };
+        let goes_on = Execution { status: Status::Running.into(), ..Execution::default() };
+        let other = Execution { failed_step: "another".to_owned(), ..end.clone() };
+        let told = ["failed", "1", "ValueError: no card"];
+        let caught = ["failed", "1", "ValueError: no card (a rule goes on)"];
+        assert_eq!(row(failed.clone(), &end), told);
+        assert_eq!(row(failed.clone(), &goes_on), caught);
+        assert_eq!(row(failed, &other), caught);
+    }
+
+    #[test]
+    fn a_step_that_is_tried_again_says_why_the_last_attempt_failed() {
+        let again = StepState { attempt: 2, error: Some(failure("no card")), ..step("ready") };
+        let told = ["ready", "2", "last attempt: ValueError: no card"];
+        assert_eq!(row(again.clone(), &Execution::default()), told);
+        let value = Some(json::to_wire(json!({"until": 7})));
+        let asleep = StepState { phase: "sleeping".to_owned(), value, ..again };
+        assert_eq!(row(asleep, &Execution::default()), ["sleeping", "2", "{\"until\":7}"]);
+    }
+
+    #[test]
+    fn a_step_as_json_has_every_field_of_the_interface() {
+        let json = step_json(StepState { decided_by: "check".to_owned(), ..step("waiting") });
+        let fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(
+            fields,
+            [
+                "approval_type",
+                "attempt",
+                "completed_at",
+                "decided_by",
+                "due_at",
+                "error",
+                "iteration",
+                "name",
+                "phase",
+                "started_at",
+                "value",
+                "worker",
+            ]
+        );
+        assert_eq!((&json["decided_by"], &json["iteration"]), (&json!("check"), &json!(1)));
     }
 
     #[test]

@@ -35,6 +35,21 @@ pub struct StartRequest {
     pub tags: Vec<String>,
 }
 
+/// A request to go on with an execution that closed without completing.
+#[derive(Clone, Debug)]
+pub struct ResumeRequest {
+    /// The namespace.
+    pub namespace: Namespace,
+    /// The execution's id.
+    pub execution: ExecutionId,
+    /// Whether the results of its completed steps are kept; else everything runs again.
+    pub keeps_results: bool,
+    /// Who, in the caller's words.
+    pub by: String,
+    /// The request's own id, under which a repetition gives the same run; empty: none.
+    pub request: String,
+}
+
 /// What became of a start.
 #[derive(Clone, Debug)]
 pub struct Started {
@@ -113,6 +128,8 @@ pub struct BlueprintPut {
     pub hash: String,
     /// Whether this made a new version; else the newest one was the same.
     pub is_new: bool,
+    /// What its author should know although nothing forbids it.
+    pub warnings: Vec<String>,
 }
 
 /// Why the engine did not do as it was asked.

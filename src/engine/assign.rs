@@ -7,7 +7,8 @@ use super::{
 use crate::{
     dispatch::{Candidate, Grant, Held, Match, Offer, Poller, Ready},
     workflow::{
-        self, Command, Draft, OpenStep, Phase, State, StepName, Task, TaskToken, Timestamp,
+        self, Command, Draft, OpenStep, Phase, Setting, State, StepName, Task, TaskToken,
+        Timestamp, Values,
     },
 };
 
@@ -37,8 +38,9 @@ impl Engine {
                 worker: candidate.worker.clone(),
                 partial: candidate.fit == Match::Partial,
             };
-            let policy = &self.inner.config.policy;
-            workflow::decide(draft, &blueprint.blueprint, &command, policy)
+            let (blueprint, policy) = (&blueprint.blueprint, &self.inner.config.policy);
+            let setting = Setting { blueprint, policy, values: &Values::default() };
+            workflow::decide(draft, &setting, &command)
                 .expect("BUG: a step that was just made ready can not be leased");
             assigned.0.push((candidate, ready.offer.task));
         }

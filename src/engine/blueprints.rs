@@ -8,7 +8,7 @@ use std::{
 use super::{BlueprintPut, Engine, Error, StoredBlueprint, cache::Loaded};
 use crate::{
     log,
-    workflow::{Blueprint, Definition, Event, Namespace, State, StepName, Version},
+    workflow::{Blueprint, BlueprintRef, Definition, Event, Namespace, State, StepName, Version},
 };
 
 /// A name in a namespace.
@@ -27,8 +27,25 @@ pub(super) struct Shelf(Mutex<Shelved>);
 struct Shelved {
     versions: HashMap<(Name, Version), Arc<StoredBlueprint>>,
     newest: HashMap<Name, Arc<StoredBlueprint>>,
-    /// By content hash: whether each step is sent `inputs`, where the guess was corrected.
-    calls: HashMap<String, BTreeMap<StepName, bool>>,
+    /// By content hash.
+    calls: HashMap<String, Calls>,
+}
+
+/// How the calls of a blueprint's steps were corrected.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Calls {
+    /// Whether a step is sent `inputs`.
+    pub(super) with_inputs: BTreeMap<StepName, bool>,
+    /// What a step is sent of which only the name is known.
+    pub(super) arguments: BTreeMap<StepName, Vec<StepName>>,
+}
+
+impl Calls {
+    /// What the run of `state` knows.
+    pub(super) fn of(state: &State) -> Self {
+        let State { with_inputs, arguments, .. } = state;
+        Self { with_inputs: with_inputs.clone(), arguments: arguments.clone() }
+    }
 }
 
 impl Shelf {
@@ -46,7 +63,8 @@ fn make_room<K: Clone + Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
 
 impl Engine {
     /// Submits a blueprint; the same content as the newest version makes no new one and writes
-    /// nothing. Costs 1 PUT for a new version, and what finding the newest costs.
+    /// nothing. With `keeps_settings`, who submits has no words for times, retries and bounds, and
+    /// a graph that is that of the newest version leaves its settings as they are. Costs 1 PUT for a new version, and what finding the newest costs.
     ///
     /// # Errors
     ///
@@ -57,14 +75,21 @@ impl Engine {
         namespace: &Namespace,
         definition: Definition,
         language: &str,
+        keeps_settings: bool,
     ) -> Result<BlueprintPut, Error> {
         self.refuse_when_closing()?;
+        let warnings = definition.warnings();
         let blueprint = Arc::new(Blueprint::new(definition)?);
         let hash = blueprint.hash().to_owned();
         for _ in 0..TRIES_MAX {
             let newest = self.newest_blueprint(namespace, blueprint.name()).await?;
-            if let Some(same) = newest.as_ref().filter(|it| it.blueprint.hash() == hash) {
-                return Ok(BlueprintPut { version: same.version, hash, is_new: false });
+            let is_same = |it: &&Arc<StoredBlueprint>| {
+                let (known, given) = (it.blueprint.definition(), blueprint.definition());
+                known == given || (keeps_settings && known.bare() == *given)
+            };
+            if let Some(same) = newest.as_ref().filter(is_same) {
+                let hash = same.blueprint.hash().to_owned();
+                return Ok(BlueprintPut { version: same.version, hash, is_new: false, warnings });
             }
             let version = newest.map_or(0, |newest| newest.version) + 1;
             let stored = StoredBlueprint {
@@ -75,7 +100,7 @@ impl Engine {
             };
             if self.inner.blueprints.put(namespace, &stored).await?.is_some() {
                 self.shelve(namespace, Arc::new(stored), true);
-                return Ok(BlueprintPut { version, hash, is_new: true });
+                return Ok(BlueprintPut { version, hash, is_new: true, warnings });
             }
             // Somebody took this number: what they wrote is not known here yet.
             let taken = self.inner.blueprints.get(namespace, blueprint.name(), version).await?;
@@ -141,8 +166,15 @@ impl Engine {
         &self,
         state: &State,
     ) -> Result<Arc<StoredBlueprint>, Error> {
-        let (name, version) = (&state.blueprint.name, state.blueprint.version);
-        self.stored_blueprint(&state.namespace, name, Some(version)).await
+        let BlueprintRef { name, version, hash } = &state.blueprint;
+        let stored = self.stored_blueprint(&state.namespace, name, Some(*version)).await?;
+        if stored.blueprint.hash() == hash {
+            return Ok(stored);
+        }
+        // Deciding by another graph than the one that the run was started with would be a guess.
+        let key = format!("version {version} of blueprint `{name}`");
+        let fault = format!("the run {} is pinned to another content of it", state.run);
+        Err(log::Error::Corrupt { key, fault }.into())
     }
 
     fn known_blueprint(&self, key: &(Name, Version)) -> Option<Arc<StoredBlueprint>> {
@@ -184,18 +216,20 @@ impl Engine {
 
     /// Remembers how the calls of a blueprint's steps were corrected, for the runs that start later.
     pub(super) fn learn_calls(&self, loaded: &Loaded, events: &[Event]) {
-        let corrected = |event: &Event| matches!(event, Event::InputsAdapted { .. });
+        let corrected = |event: &Event| {
+            matches!(event, Event::InputsAdapted { .. } | Event::ArgumentsAdapted { .. })
+        };
         if !events.iter().any(corrected) {
             return;
         }
         let mut known = self.inner.shelf.lock();
         make_room(&mut known.calls);
         let hash = loaded.blueprint.blueprint.hash().to_owned();
-        known.calls.insert(hash, loaded.state.with_inputs.clone());
+        known.calls.insert(hash, Calls::of(&loaded.state));
     }
 
     /// What earlier runs of the blueprint with this content hash taught about its calls.
-    pub(super) fn learnt_calls(&self, hash: &str) -> BTreeMap<StepName, bool> {
+    pub(super) fn learnt_calls(&self, hash: &str) -> Calls {
         self.inner.shelf.lock().calls.get(hash).cloned().unwrap_or_default()
     }
 }

@@ -55,8 +55,13 @@ impl Loaded {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) command: Command,
+    /// The large payload of the command.
+    pub(super) blob: Option<Blob>,
     pub(super) answer: oneshot::Sender<Result<(Answer, Handle), Arc<Error>>>,
 }
+
+/// A payload that stands in a blob: the blob's name, and its value.
+pub(super) type Blob = (Arc<str>, Json);
 
 /// The desk of one run.
 #[derive(Debug, Default)]

@@ -12,14 +12,14 @@ use tokio::sync::oneshot::{self, error::TryRecvError};
 use super::{
     Engine, Error, Standing, StoredBlueprint,
     assign::{Assigned, ready_offers},
-    cache::{Loaded, Pending},
+    cache::{Blob, Loaded, Pending},
     effects::Which,
 };
 use crate::{
     log::{self, Append, Encoded, NewCommit, Snapshots, Sum},
     workflow::{
         self, Answer, Attention, Command, Draft, Event, Guard, Handle, Payload, Rejection, Sealed,
-        Seq, State, Timestamp, WakeKind,
+        Seq, Setting, State, Timestamp, Values, WakeKind,
     },
 };
 
@@ -55,11 +55,11 @@ impl Engine {
         handle: &Handle,
         mut command: Command,
     ) -> Result<(Answer, Handle), Arc<Error>> {
-        self.offload(handle, &mut command).await?;
+        let blob = self.offload(handle, &mut command).await?;
         let desk = self.inner.slots.of(handle.run);
         loop {
             let (answer, mut answered) = oneshot::channel();
-            desk.push(Pending { command: command.clone(), answer });
+            desk.push(Pending { command: command.clone(), blob: blob.clone(), answer });
             // Ours may be answered by whoever had the turn before, or be beyond what one batch takes.
             loop {
                 let turn = desk.turn.lock().await;
@@ -75,10 +75,42 @@ impl Engine {
         }
     }
 
-    /// Puts a large payload of the command into a blob, before any event names it.
-    async fn offload(&self, handle: &Handle, command: &mut Command) -> Result<(), Arc<Error>> {
-        let Some(payload) = command.payload_mut() else { return Ok(()) };
-        self.inner.log.offload(handle.run, payload).await.map_err(|error| Arc::new(error.into()))
+    /// Puts a large payload of the command into a blob, before any event names it; gives its value,
+    /// which conditions may look at.
+    async fn offload(
+        &self,
+        handle: &Handle,
+        command: &mut Command,
+    ) -> Result<Option<Blob>, Arc<Error>> {
+        let Some(payload) = command.payload_mut() else { return Ok(None) };
+        let value = match payload {
+            Payload::Json(value) => value.clone(),
+            Payload::Blob { .. } => return Ok(None),
+        };
+        let offloaded = self.inner.log.offload(handle.run, payload).await;
+        offloaded.map_err(|error| Arc::new(error.into()))?;
+        match payload {
+            Payload::Blob { sha256, .. } => Ok(Some((sha256.clone(), value))),
+            Payload::Json(_) => Ok(None),
+        }
+    }
+
+    /// The values that conditions may look at, where the state holds only where they are. Costs
+    /// nothing where no step of the batch has rules, else 1 GET for each value that memory lacks.
+    async fn values(&self, loaded: &Loaded, batch: &[Pending]) -> Result<Values, Error> {
+        let Loaded { state, blueprint, .. } = loaded;
+        let mut values = Values::default();
+        let mut needed = vec![];
+        for Pending { command, blob, .. } in batch {
+            needed.extend(workflow::reads(&blueprint.blueprint, state, command));
+            if let Some((sha256, value)) = blob {
+                values.put_blob(sha256.clone(), value.clone());
+            }
+        }
+        for (at, value) in self.payloads(&state.handle(), &needed).await? {
+            values.put_stored(at, value);
+        }
+        Ok(values)
     }
 
     async fn decide_together(&self, handle: &Handle, batch: Vec<Pending>) {
@@ -168,6 +200,7 @@ impl Engine {
         from_cache: bool,
         batch: &[Pending],
     ) -> Result<Tried, Error> {
+        let values = self.values(&loaded, batch).await?;
         let now = self.inner.env.now();
         let rest = Rest::of(&loaded);
         let Loaded { state, blueprint, .. } = loaded;
@@ -175,7 +208,8 @@ impl Engine {
         let handle = state.handle();
         let mut draft = Draft::next(state, now, self.random_u64());
         let policy = &self.inner.config.policy;
-        let decide = |command| workflow::decide(&mut draft, &blueprint.blueprint, command, policy);
+        let setting = Setting { blueprint: &blueprint.blueprint, policy, values: &values };
+        let decide = |command| workflow::decide(&mut draft, &setting, command);
         let answers: Answers = batch.iter().map(|pending| &pending.command).map(decide).collect();
 
         if draft.is_empty() {

@@ -9,8 +9,8 @@ use crate::{
     dispatch::WorkerRecord,
     log::{self, Commit},
     workflow::{
-        Answer, Command, ExecutionId, Handle, Json, Namespace, OpenStep, Payload, Phase, RunId,
-        State, StepName, Stored, Timestamp,
+        Answer, Command, ExecutionId, Generation, Handle, Json, Namespace, OpenStep, Payload,
+        Phase, RunId, State, StepName, Stored, Timestamp,
     },
 };
 
@@ -117,8 +117,8 @@ impl Engine {
         Ok(self.inner.feed.list(namespace, filter, offset, limit).await?)
     }
 
-    /// Approves the step that waits (`step`; none: the only one); `response` is its output.
-    /// `request` sent twice is applied once. Costs 1 LIST, 3 GET and 2 PUT (guard, commit).
+    /// Approves the step that waits (`step`; none: the only one); `response` is its output, or, with
+    /// `again`, the step runs again with it as its `inputs`. `request` sent twice is applied once. Costs 1 LIST, 3 GET and 2 PUT (guard, commit).
     ///
     /// # Errors
     ///
@@ -132,11 +132,11 @@ impl Engine {
         step: Option<StepName>,
         by: &str,
         request: &str,
-        response: serde_json::Value,
+        (response, again): (serde_json::Value, bool),
     ) -> Result<Answer, Error> {
         let (by, request) = (by.to_owned(), request.to_owned());
         let response = Payload::of(response);
-        let command = Command::Approve { step, by, request, response };
+        let command = Command::Approve { step, by, request, response, again };
         self.change(namespace, execution, command).await
     }
 
@@ -194,38 +194,45 @@ impl Engine {
         namespace: &Namespace,
         execution: &ExecutionId,
     ) -> Result<Handle, Error> {
-        let head = self.inner.log.head(namespace, &execution.key()).await?;
-        let (generation, start) = head.ok_or_else(|| Error::NotFound {
-            what: format!("there is no execution `{execution}` in namespace `{namespace}`"),
-        })?;
+        let (generation, start) = self.newest_start(namespace, execution).await?;
         let (namespace, execution) = (namespace.clone(), execution.key());
         Ok(Handle { namespace, execution, generation, run: start.run, seq: 0 })
+    }
+
+    /// The newest generation of an execution id, and its start commit.
+    pub(super) async fn newest_start(
+        &self,
+        namespace: &Namespace,
+        execution: &ExecutionId,
+    ) -> Result<(Generation, Commit), Error> {
+        let head = self.inner.log.head(namespace, &execution.key()).await?;
+        head.ok_or_else(|| Error::NotFound {
+            what: format!("there is no execution `{execution}` in namespace `{namespace}`"),
+        })
     }
 
     /// What holds the run up, in words.
     async fn notes(&self, state: &State) -> Result<Vec<String>, log::Error> {
         let now = self.inner.env.now();
         let ready = |open: &OpenStep| match &open.phase {
-            Phase::Ready { not_before, .. } => Some(*not_before),
+            Phase::Ready { not_before, .. } => Some(not_before.filter(|due| *due > now)),
             Phase::Leased { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => None,
         };
-        let waiting: Vec<(&StepName, Option<Timestamp>, u32)> = state
+        let waiting: Vec<(&StepName, &OpenStep, Option<Timestamp>)> = state
             .open
             .iter()
             .filter(|_| !state.is_closed())
-            .filter_map(|(step, open)| Some((step, ready(open)?, open.losses)))
+            .filter_map(|(step, open)| Some((step, open, ready(open)?)))
             .collect();
         if waiting.is_empty() {
             return Ok(vec![]);
         }
         let workers = self.inner.workers.all(&state.namespace).await?;
         let alive = |worker: &&WorkerRecord| now.since(worker.seen) < WORKER_GONE;
-        let note = |(step, not_before, losses): (&StepName, Option<Timestamp>, u32)| {
-            if let Some(due) = not_before.filter(|due| *due > now) {
+        let note = |(step, open, not_before): (&StepName, &OpenStep, Option<Timestamp>)| {
+            if let Some(due) = not_before {
                 let seconds = due.since(now).as_secs_f64();
-                return format!(
-                    "step `{step}` lost its worker {losses} times; it is tried again in {seconds:.1} s"
-                );
+                return format!("step `{step}` {}; it is tried again in {seconds:.1} s", why(open));
             }
             let announced = workers.iter().filter(alive).any(|worker| worker.announces(step));
             if announced || self.inner.board.has_poller_for(&state.namespace, step) {
@@ -235,6 +242,18 @@ impl Engine {
             }
         };
         Ok(waiting.into_iter().map(note).collect())
+    }
+}
+
+/// Why a step waits before it is tried again.
+fn why(open: &OpenStep) -> String {
+    match &open.last_failure {
+        // The attempt before this one failed; else it was lost.
+        Some(error) if open.counted + 1 == open.attempt => {
+            let message = error.message.lines().next().unwrap_or_default();
+            format!("failed {} times, last with {}: {message}", open.failures, error.kind)
+        }
+        Some(_) | None => format!("lost its worker {} times", open.losses),
     }
 }
 

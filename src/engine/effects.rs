@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, time::Duration};
 use super::{Engine, Record, Standing, cache::Loaded, commit::Before};
 use crate::{
     dispatch::{Offer, Ready},
-    workflow::{Attention, Handle, State, Timestamp, WakeKind},
+    workflow::{Attention, Handle, State, Task, Timestamp, WakeKind},
 };
 
 /// The wake entries that one commit calls for, and what else has to be written before any goes.
@@ -106,10 +106,16 @@ impl Engine {
 
     /// Offers of tasks that ended without being claimed through them.
     fn retracted(&self, before: &Before, state: &State) -> Vec<Offer> {
-        if !self.stores_offers() || !state.is_closed() {
+        if !self.stores_offers() {
             return vec![];
         }
-        before.ready.clone()
+        // Who claims a task deletes its offer itself.
+        let is_open = |task: &Task| {
+            let open = state.open.get(&task.step).filter(|_| !state.is_closed());
+            open.is_some_and(|it| (it.iteration, it.attempt) == (task.iteration, task.attempt))
+        };
+        let over = before.ready.iter().filter(|offer| !is_open(&offer.task));
+        over.cloned().collect()
     }
 
     async fn run_errands(&self, errands: Errands) {

@@ -14,12 +14,14 @@ mod commit;
 mod describe;
 mod effects;
 mod poll;
+mod resume;
 mod resurrect;
 mod start;
 mod task;
 
 pub use api::{
-    BlueprintPut, Description, Error, PollRequest, StartRequest, Started, TaskForWorker,
+    BlueprintPut, Description, Error, PollRequest, ResumeRequest, StartRequest, Started,
+    TaskForWorker,
 };
 
 pub use crate::{

@@ -292,7 +292,7 @@ impl Engine {
             .look(&token.handle, anew, |loaded| {
                 let open = loaded.state.open.get(step)?;
                 let until = match &open.phase {
-                    Phase::Leased { worker: holder, until } if holder == worker => *until,
+                    Phase::Leased { worker: holder, until, .. } if holder == worker => *until,
                     Phase::Leased { .. }
                     | Phase::Ready { .. }
                     | Phase::Sleeping { .. }

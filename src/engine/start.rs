@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     Engine, Error, StartRequest, Started, StoredBlueprint,
+    blueprints::Calls,
     cache::Loaded,
     commit::{Before, DEADLINE, attention_of},
     effects::Which,
@@ -14,8 +15,8 @@ use super::{
 use crate::{
     log::{self, Append, Commit, Snapshots},
     workflow::{
-        self, BlueprintRef, Draft, Event, ExecutionId, Generation, Guard, Handle, Payload, RunId,
-        Start, Timestamp,
+        self, BlueprintRef, Draft, Event, ExecutionId, Generation, Guard, Handle, Payload, Resumed,
+        RunId, Setting, Start, Timestamp, Values,
     },
 };
 
@@ -54,7 +55,8 @@ impl Engine {
                 Place::Taken(started) => return Ok(started),
                 Place::Free(execution, generation) => (execution, generation),
             };
-            if let Some(started) = self.start_at(&request, place).await? {
+            let run = NewRun { place, kept: vec![], resumed: None, calls: Calls::default() };
+            if let Some(started) = self.start_at(&request, run).await? {
                 return Ok(started);
             }
         }
@@ -110,10 +112,10 @@ impl Engine {
     }
 
     /// Creates the run; none: begin over.
-    async fn start_at(
+    pub(super) async fn start_at(
         &self,
         request: &StartRequest,
-        (execution, generation): (ExecutionId, Generation),
+        NewRun { place: (execution, generation), kept, resumed, calls }: NewRun,
     ) -> Result<Option<Started>, Error> {
         let now = self.inner.env.now();
         let run = RunId::from_random(self.inner.env.random());
@@ -141,10 +143,16 @@ impl Engine {
         };
         let mut input = Payload::of(request.input.clone());
         self.inner.log.offload(run, &mut input).await?;
-        let start =
-            self.start_event(request, &blueprint, (&execution, generation, run), input, now);
+        let kept = self.in_this_run(run, kept).await?;
+        let identity = (&execution, generation, run);
+        let mut start = self.start_event(request, &blueprint, identity, input, now);
+        start.resumed = resumed;
+        start.with_inputs.extend(calls.with_inputs);
+        start.arguments.extend(calls.arguments);
         let mut draft = Draft::begin(start, now, self.random_u64());
-        workflow::start(&mut draft, &blueprint.blueprint);
+        let values = Values::default();
+        let setting = Setting { blueprint: &blueprint.blueprint, policy, values: &values };
+        workflow::resume(&mut draft, &setting, kept);
         let assigned = self.assign(&mut draft, &blueprint, &[]);
         let sealed = draft.seal(policy.guard_ms());
         assert_eq!(sealed.guard_first, Some(guard), "BUG: a start needs another guard than it has");
@@ -194,6 +202,7 @@ impl Engine {
         now: Timestamp,
     ) -> Start {
         let hash = blueprint.blueprint.hash();
+        let Calls { with_inputs, arguments } = self.learnt_calls(hash);
         let timeout_ms =
             request.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
         Start {
@@ -212,7 +221,9 @@ impl Engine {
             deadline: timeout_ms.map(|millis| now.after_millis(millis)),
             correlation_id: request.correlation_id.clone(),
             tags: request.tags.clone(),
-            with_inputs: self.learnt_calls(hash),
+            with_inputs,
+            arguments,
+            resumed: None,
         }
     }
 
@@ -224,6 +235,19 @@ impl Engine {
     }
 }
 
+/// The run that a start creates.
+#[derive(Debug)]
+pub(super) struct NewRun {
+    /// The id, and which generation of it.
+    pub(super) place: (ExecutionId, Generation),
+    /// What it keeps of the run that it resumes.
+    pub(super) kept: Vec<Event>,
+    /// The run that it resumes.
+    pub(super) resumed: Option<Resumed>,
+    /// What that run had learnt of the calls of its steps.
+    pub(super) calls: Calls,
+}
+
 /// Where a start goes.
 enum Place {
     /// Nobody is there.
@@ -233,7 +257,7 @@ enum Place {
 }
 
 /// The start that a start commit carries.
-fn started_by(commit: &Commit) -> Result<&Start, Error> {
+pub(super) fn started_by(commit: &Commit) -> Result<&Start, Error> {
     match commit.events.first() {
         Some(Event::ExecutionStarted(start)) => Ok(start),
         Some(_) | None => Err(Error::Log(log::Error::Corrupt {
@@ -244,10 +268,15 @@ fn started_by(commit: &Commit) -> Result<&Start, Error> {
 }
 
 fn is_same_request(start: &Start, request: &StartRequest) -> bool {
-    !request.request.is_empty() && start.request == request.request
+    is_request(start, &request.request)
 }
 
-fn handle_of(start: &Start) -> Handle {
+/// Whether the request `id` started the run.
+pub(super) fn is_request(start: &Start, id: &str) -> bool {
+    !id.is_empty() && start.request == id
+}
+
+pub(super) fn handle_of(start: &Start) -> Handle {
     Handle {
         namespace: start.namespace.clone(),
         execution: start.execution.key(),
@@ -257,7 +286,7 @@ fn handle_of(start: &Start) -> Handle {
     }
 }
 
-fn answer(start: &Start, began: Timestamp, was_running: bool) -> Started {
+pub(super) fn answer(start: &Start, began: Timestamp, was_running: bool) -> Started {
     let Start { execution, generation, run, .. } = start.clone();
     Started { execution, generation, run, began, was_running }
 }

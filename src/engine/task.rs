@@ -78,12 +78,17 @@ impl Engine {
         arguments: &Arguments,
     ) -> Result<BTreeMap<String, serde_json::Value>, Error> {
         let Arguments { outputs, inputs } = arguments;
-        let stored: Vec<Stored> =
-            outputs.iter().map(|(_, stored)| stored).chain(inputs).cloned().collect();
+        let stored: Vec<Stored> = outputs
+            .iter()
+            .filter_map(|(_, stored)| stored.as_ref())
+            .chain(inputs)
+            .cloned()
+            .collect();
         let values = self.payloads(handle, &stored).await?;
         let mut call = BTreeMap::new();
         for (name, stored) in outputs {
-            call.insert(name.to_string(), unwrapped(&values[&stored.at]));
+            let value = stored.as_ref().map(|stored| unwrapped(&values[&stored.at]));
+            call.insert(name.to_string(), value.unwrap_or_default());
         }
         if let Some(inputs) = inputs {
             call.insert(INPUTS.to_owned(), (*values[&inputs.at]).clone());

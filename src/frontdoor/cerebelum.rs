@@ -9,11 +9,11 @@ use super::{
 use crate::{
     engine::Error,
     proto::cerebelum::{
-        Ack, Blueprint, BlueprintValidation, ExecuteRequest, ExecutionHandle, ExecutionStatus,
-        GetExecutionStatusRequest, HeartbeatRequest, HeartbeatResponse, ListExecutionsRequest,
-        ListExecutionsResponse, PollRequest, RegisterRequest, RegisterResponse,
-        ResumeExecutionRequest, Task, TaskResult, UnregisterRequest,
-        worker_service_server::WorkerService,
+        Ack, ApproveStepRequest, Blueprint, BlueprintValidation, ExecuteRequest, ExecutionHandle,
+        ExecutionStatus, GetExecutionStatusRequest, HeartbeatRequest, HeartbeatResponse,
+        ListExecutionsRequest, ListExecutionsResponse, PollRequest, RegisterRequest,
+        RegisterResponse, RejectStepRequest, ResumeExecutionRequest, Task, TaskResult,
+        UnregisterRequest, worker_service_server::WorkerService,
     },
 };
 
@@ -90,7 +90,7 @@ impl WorkerService for FrontDoor {
             Err(errors) => return Ok(Response::new(convert::faults(&errors))),
         };
         let validation = self.shielded(|engine| async move {
-            match engine.put_blueprint(&namespace, definition, &language).await {
+            match engine.put_blueprint(&namespace, definition, &language, true).await {
                 Ok(put) => Ok(convert::validation(put)),
                 Err(Error::InvalidBlueprint(faults)) => Ok(convert::faults(&faults.0)),
                 Err(error) => Err(error),
@@ -139,8 +139,48 @@ impl WorkerService for FrontDoor {
         request: Request<ResumeExecutionRequest>,
     ) -> Result<Response<ExecutionHandle>, Status> {
         let namespace = grpc::namespace(request.metadata())?;
-        let execution = convert::execution_id(&request.into_inner().execution_id)?;
-        let description = self.engine().describe(&namespace, &execution).await?;
-        Ok(Response::new(convert::resumed(&description)))
+        let request = request.into_inner();
+        let execution = request.execution_id.clone();
+        let resume = convert::resume(namespace, &request)?;
+        let resumed = self.shielded(|engine| async move {
+            convert::resumed(&execution, engine.resume(resume).await)
+        });
+        Ok(Response::new(resumed.await?))
+    }
+
+    async fn approve_step(
+        &self,
+        request: Request<ApproveStepRequest>,
+    ) -> Result<Response<ExecutionHandle>, Status> {
+        let namespace = grpc::namespace(request.metadata())?;
+        let request = request.into_inner();
+        let execution = convert::execution_id(&request.execution_id)?;
+        let step = convert::step(request.step_name)?;
+        let by = convert::who(request.approved_by)?;
+        let id = self.request_id(convert::request_id(request.request_id)?);
+        let answer = (convert::response(request.response)?, request.run_again);
+        self.shielded(|engine| async move {
+            engine.approve(&namespace, &execution, step, &by, &id, answer).await
+        })
+        .await?;
+        Ok(Response::new(convert::answered(&request.execution_id, "approved")))
+    }
+
+    async fn reject_step(
+        &self,
+        request: Request<RejectStepRequest>,
+    ) -> Result<Response<ExecutionHandle>, Status> {
+        let namespace = grpc::namespace(request.metadata())?;
+        let request = request.into_inner();
+        let execution = convert::execution_id(&request.execution_id)?;
+        let step = convert::step(request.step_name)?;
+        let by = convert::who(request.rejected_by)?;
+        let id = self.request_id(convert::request_id(request.request_id)?);
+        let reason = convert::words("reason", request.reason)?;
+        self.shielded(|engine| async move {
+            engine.reject(&namespace, &execution, step, &by, &id, &reason).await
+        })
+        .await?;
+        Ok(Response::new(convert::answered(&request.execution_id, "rejected")))
     }
 }

@@ -9,8 +9,8 @@ use crate::proto::lazarus::{
     DescribeResponse, GetBlueprintRequest, GetBlueprintResponse, HistoryRequest, HistoryResponse,
     ListBlueprintsRequest, ListBlueprintsResponse, ListDeadRequest, ListDeadResponse, ListRequest,
     ListResponse, LogRequest, LogResponse, PutBlueprintRequest, PutBlueprintResponse,
-    RejectRequest, RejectResponse, RetryDeadRequest, RetryDeadResponse, StartRequest,
-    StartResponse, blueprint_service_server::BlueprintService,
+    RejectRequest, RejectResponse, ResumeRequest, ResumeResponse, RetryDeadRequest,
+    RetryDeadResponse, StartRequest, StartResponse, blueprint_service_server::BlueprintService,
     execution_service_server::ExecutionService,
 };
 
@@ -88,7 +88,7 @@ impl ExecutionService for FrontDoor {
         let step = convert::step(request.step)?;
         let by = convert::who(request.by)?;
         let id = self.request_id(convert::request_id(request.request_id)?);
-        let response = convert::answer(request.response)?;
+        let response = (convert::answer(request.response)?, request.run_again);
         self.shielded(|engine| async move {
             engine.approve(&namespace, &execution, step, &by, &id, response).await
         })
@@ -112,6 +112,17 @@ impl ExecutionService for FrontDoor {
         })
         .await?;
         Ok(Response::new(RejectResponse {}))
+    }
+
+    async fn resume(
+        &self,
+        request: Request<ResumeRequest>,
+    ) -> Result<Response<ResumeResponse>, Status> {
+        let mut request = request.into_inner();
+        request.request_id = self.request_id(convert::request_id(request.request_id)?);
+        let resume = convert::resume_of(request)?;
+        let started = self.shielded(|engine| async move { engine.resume(resume).await }).await?;
+        Ok(Response::new(convert::resumed_as(&started)))
     }
 
     async fn cancel(
@@ -156,19 +167,14 @@ impl BlueprintService for FrontDoor {
         &self,
         request: Request<PutBlueprintRequest>,
     ) -> Result<Response<PutBlueprintResponse>, Status> {
-        let PutBlueprintRequest { namespace, name, steps, language } = request.into_inner();
-        let namespace = convert::namespace(&namespace)?;
-        let language = convert::language(language)?;
-        let definition = convert::blueprint_definition(name, steps);
+        let request = request.into_inner();
+        let namespace = convert::namespace(&request.namespace)?;
+        let language = convert::language(request.language.clone())?;
+        let definition = convert::blueprint_definition(request)?;
         let put = self.shielded(|engine| async move {
-            engine.put_blueprint(&namespace, definition, &language).await
+            engine.put_blueprint(&namespace, definition, &language, false).await
         });
-        let put = put.await?;
-        Ok(Response::new(PutBlueprintResponse {
-            version: put.version,
-            hash: put.hash,
-            is_new: put.is_new,
-        }))
+        Ok(Response::new(convert::blueprint_put(put.await?)))
     }
 
     async fn get(

@@ -13,9 +13,13 @@ mod cerebelum;
 mod convert;
 mod grpc;
 mod http;
+mod incoming;
 mod lazarus;
 mod server;
 mod status;
+mod tls;
 
 pub use grpc::{FrontDoor, NAMESPACE_KEY};
+pub use incoming::TlsListener;
 pub use server::{Listeners, ServeError, serve};
+pub use tls::{Tls, TlsError};

@@ -5,24 +5,22 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::Stream;
 use metrics_exporter_prometheus::PrometheusHandle;
 use thiserror::Error;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::watch,
-};
+use tokio::{net::TcpListener, sync::watch};
 use tokio_util::sync::CancellationToken;
 use tonic::{
     server::NamedService,
     service::{Routes, RoutesBuilder},
-    transport::{Server, server::TcpIncoming},
+    transport::Server,
 };
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
     grpc::FrontDoor,
     http::{self, Readiness},
+    incoming::{Connection, TlsListener, incoming},
 };
 use crate::{
     engine::Engine,
@@ -41,19 +39,19 @@ const STREAMS_MAX: u32 = 4096;
 /// How long a call may take: a result is tried for a minute, a poll held for one.
 const CALL_MAX: Duration = Duration::from_secs(90);
 /// After how long a silent connection is asked whether its other end still lives.
-const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(super) const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long requests that are under way have to finish once the instance goes down.
 const GRACE: Duration = Duration::from_secs(10);
 /// How often metrics that nobody reads are folded, so that they do not pile up.
 const UPKEEP: Duration = Duration::from_secs(5);
-/// The pause after a connection that could not be accepted, for want of descriptors mostly.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What to serve on.
 #[derive(Debug)]
 pub struct Listeners {
     /// gRPC, on each of them the same.
     pub grpc: Vec<TcpListener>,
+    /// The same gRPC with TLS, for clients that have a certificate.
+    pub grpc_tls: Option<TlsListener>,
     /// Health, readiness and metrics.
     pub http: Option<TcpListener>,
 }
@@ -84,17 +82,19 @@ pub async fn serve(
     metrics: Option<PrometheusHandle>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
+    let Listeners { grpc, grpc_tls, http } = listeners;
     let (readiness, seen) = watch::channel(Readiness::Ready);
     let app = http::router(seen, metrics.clone());
     let http = async {
-        match listeners.http {
+        match http {
             Some(listener) => axum::serve(listener, app).await,
             None => std::future::pending().await,
         }
     };
     let env = engine.env().clone();
+    let connections = incoming(grpc, grpc_tls, &env);
     tokio::select! {
-        ended = serve_grpc(engine, listeners.grpc, readiness, shutdown) => ended,
+        ended = serve_grpc(engine, connections, readiness, shutdown) => ended,
         ended = http => Ok(ended?),
         () = keep_up(&env, metrics) => Ok(()),
     }
@@ -102,7 +102,7 @@ pub async fn serve(
 
 async fn serve_grpc(
     engine: Engine,
-    listeners: Vec<TcpListener>,
+    connections: impl Stream<Item = io::Result<Connection>>,
     readiness: watch::Sender<Readiness>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
@@ -114,10 +114,7 @@ async fn serve_grpc(
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
         .add_routes(routes(&door, health.clone()).await?)
-        .serve_with_incoming_shutdown(
-            incoming(listeners, engine.env().clone()),
-            stop.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
         ended = &mut serving => return Ok(ended?),
@@ -184,30 +181,6 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
     ] {
         health.set_service_status(service, status).await;
     }
-}
-
-/// The connections of all listeners. One that can not be accepted is passed over: the server would
-/// take the error for its end.
-fn incoming(
-    listeners: Vec<TcpListener>,
-    env: Arc<dyn Env>,
-) -> impl Stream<Item = io::Result<TcpStream>> {
-    let listener = |listener| {
-        TcpIncoming::from(listener).with_nodelay(Some(true)).with_keepalive(Some(KEEPALIVE))
-    };
-    stream::select_all(listeners.into_iter().map(listener)).filter_map(move |accepted| {
-        let env = env.clone();
-        async move {
-            match accepted {
-                Ok(connection) => Some(Ok(connection)),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    env.sleep(ACCEPT_PAUSE).await;
-                    None
-                }
-            }
-        }
-    })
 }
 
 async fn keep_up(env: &Arc<dyn Env>, metrics: Option<PrometheusHandle>) {

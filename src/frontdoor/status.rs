@@ -56,6 +56,7 @@ fn code_of_rejection(rejection: &Rejection) -> Code {
         | Rejection::NotYet { .. }
         | Rejection::LacksStep { .. }
         | Rejection::NothingToApprove
+        | Rejection::NothingToResume
         | Rejection::NotWaiting { .. }
         | Rejection::NoLease { .. } => Code::FailedPrecondition,
     }

@@ -15,8 +15,9 @@ use crate::{
     workflow::{Blueprint, Namespace, Timestamp, Version},
 };
 
-/// The version of the format that is written here.
-const FORMAT_VERSION: u32 = 1;
+/// The newest version of the format that is read and written here; a blueprint is written in the
+/// first that can say it.
+const FORMAT_VERSION: u32 = 2;
 
 /// A blueprint as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +114,8 @@ impl Blueprints {
         stored: &StoredBlueprint,
     ) -> Result<Option<()>, Error> {
         let key = key(namespace, stored.blueprint.name(), stored.version);
-        let body = serde_json::to_vec(&Document { v: FORMAT_VERSION, stored })
+        let v = stored.blueprint.definition().layout();
+        let body = serde_json::to_vec(&Document { v, stored })
             .expect("BUG: a blueprint does not serialize");
         let (path, body) = (key.path(), PutPayload::from(body));
         match self.store.objects().put_opts(&path, body, PutMode::Create.into()).await {
@@ -177,7 +179,10 @@ fn decode(key: &Key, bytes: &Bytes) -> Result<StoredBlueprint, Error> {
         let fault = format!("its format is version {version}, we read {FORMAT_VERSION}");
         return Err(Error::TooNew { key, fault });
     }
-    let document: Document<StoredBlueprint> = serde_json::from_value(value).map_err(corrupt)?;
+    // What has a meaning that we do not know (a field, a function of a condition) is never guessed at.
+    let unknown =
+        |fault: serde_json::Error| Error::TooNew { key: key.clone(), fault: fault.to_string() };
+    let document: Document<StoredBlueprint> = serde_json::from_value(value).map_err(unknown)?;
     Ok(document.stored)
 }
 
@@ -194,8 +199,12 @@ mod tests {
     }
 
     fn version(number: Version, step: &str) -> StoredBlueprint {
-        let step = Step { name: step.into(), depends_on: vec![], lease_ms: None };
-        let definition = Definition { name: "Orders v2/ö".to_owned(), steps: vec![step] };
+        let step = Step { name: step.into(), ..Step::default() };
+        let definition = Definition {
+            name: "Orders v2/ö".to_owned(),
+            steps: vec![step],
+            ..Definition::default()
+        };
         let blueprint = Arc::new(Blueprint::new(definition).expect("valid"));
         let created = Timestamp::from_millis(1_764_000_000_000);
         StoredBlueprint { version: number, created, language: "python".to_owned(), blueprint }
@@ -225,5 +234,26 @@ mod tests {
         assert_eq!(blueprints.put(&namespace, &version(1, "second")).await.expect("put"), None);
         let kept = blueprints.get(&namespace, "Orders v2/ö", 1).await.expect("read");
         assert_eq!(kept, Some(version(1, "first")));
+    }
+
+    #[tokio::test]
+    async fn what_an_older_build_would_leave_out_is_written_so_that_it_refuses() {
+        let plain = version(1, "a").blueprint.definition().clone();
+        assert_eq!(plain.layout(), 1);
+        let patient = Step { heartbeat_ms: Some(7), ..plain.steps[0].clone() };
+        let patient = Definition { steps: vec![patient], ..plain.clone() };
+        let rule = crate::workflow::Rule::diverge("a".into(), [("_".to_owned(), "b".into())]);
+        let ruled = Definition { rules: vec![rule], ..plain.clone() };
+        let bounded = Definition { iterations_max: Some(3), ..plain };
+        assert_eq!([patient, ruled, bounded].map(|it| it.layout()), [2, 2, 2]);
+    }
+
+    #[test]
+    fn a_field_of_a_newer_build_is_refused_and_not_left_out() {
+        let stored = serde_json::to_string(&Document { v: 2, stored: version(1, "a") });
+        let text = stored.expect("JSON").replace(r#"{"name":"a"}"#, r#"{"name":"a","quota":3}"#);
+        let key = key(&Namespace::default(), "Orders v2/ö", 1);
+        let refused = decode(&key, &Bytes::from(text)).expect_err("a refusal");
+        assert!(matches!(refused, Error::TooNew { .. }), "{refused}");
     }
 }

@@ -63,7 +63,11 @@ impl Listing {
         offset: usize,
         limit: usize,
     ) -> Result<Page, log::Error> {
-        let newest = self.newest(namespace).await?;
+        let mut newest = self.newest(namespace).await?;
+        let resumed: Vec<RunId> = newest.values().filter_map(|record| record.resumes).collect();
+        for run in resumed {
+            newest.remove(&run);
+        }
         let mut wanted: Vec<_> = newest.into_values().filter(|it| passes(it, filter)).collect();
         wanted.sort_by(|a, b| order(a).cmp(&order(b)));
         let total = wanted.len();

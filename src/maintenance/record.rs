@@ -85,6 +85,9 @@ pub struct Record {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
+    /// The run of the same execution that this one resumes, and in lists stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumes: Option<RunId>,
     /// The caller's own id for what this belongs to.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub correlation_id: String,
@@ -137,8 +140,9 @@ impl Record {
             status: Standing::of(state),
             started: state.started,
             closed: state.closed,
-            steps: (count(steps), count(state.done.len())),
+            steps: (count(steps), count(state.steps_over(steps))),
             error,
+            resumes: state.resumed.as_ref().map(|resumed| resumed.run),
             correlation_id: state.correlation_id.clone(),
             tags: state.tags.clone(),
         }

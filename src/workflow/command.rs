@@ -37,7 +37,7 @@ pub enum Command {
     },
     /// Time has passed: do whatever is due.
     Wake,
-    /// A person approves; the response becomes the step's output.
+    /// A person approves; the response becomes the step's output, or its `inputs`.
     Approve {
         /// The step; none: the only one that waits.
         step: Option<StepName>,
@@ -47,6 +47,9 @@ pub enum Command {
         request: String,
         /// The answer.
         response: Payload,
+        /// Whether the step runs again with the answer as its `inputs`, instead of having it as its
+        /// output.
+        again: bool,
     },
     /// A person rejects; the step fails.
     Reject {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    blueprint::Version,
+    blueprint::{RuleKind, Version},
     id::{ExecutionId, Generation, Namespace, RunId, Seq, StepName},
     payload::Payload,
     time::Timestamp,
@@ -35,9 +35,12 @@ pub enum Event {
         iteration: u32,
         /// Which attempt of this iteration.
         attempt: u32,
-        /// Not before this time (back-off after lost work); none: at once.
+        /// Not before this time (back-off); none: at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// A worker must have it by then, or the step fails; none: it waits for as long as it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_by: Option<Timestamp>,
     },
     /// A worker has the step to itself until `lease_until`; it got its task only after this.
     StepStarted {
@@ -55,6 +58,9 @@ pub enum Event {
         /// it may mean another step of the same name.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         partial: bool,
+        /// The attempt must end by then, or it failed; none: it may take as long as its lease.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        close_by: Option<Timestamp>,
     },
     /// The worker showed that it still works on the step.
     LeaseExtended {
@@ -85,6 +91,17 @@ pub enum Event {
         /// Why.
         error: Failure,
     },
+    /// An attempt failed, and that counts; the step is tried again as its retry policy says.
+    StepRetried {
+        /// The step.
+        step: StepName,
+        /// Which iteration of it.
+        iteration: u32,
+        /// The attempt whose failure counted.
+        attempt: u32,
+        /// Why.
+        error: Failure,
+    },
     /// The step failed for good.
     StepFailed {
         /// The step.
@@ -95,6 +112,52 @@ pub enum Event {
         attempt: u32,
         /// Why.
         error: Failure,
+    },
+    /// A rule goes on from the step that failed: the failure is its output.
+    FailureCaught {
+        /// The step.
+        step: StepName,
+        /// Which iteration of it.
+        iteration: u32,
+        /// The attempt whose failure it was.
+        attempt: u32,
+        /// What becomes the step's output: `{"error": message}`, and the kind where it says more.
+        output: Payload,
+    },
+    /// A rule of the step held: the execution goes on at `to`, and not along the timeline.
+    TransitionTaken {
+        /// The step whose rule it is; it is over.
+        step: StepName,
+        /// Which iteration of it.
+        iteration: u32,
+        /// The kind of the rule.
+        rule: RuleKind,
+        /// The pattern or condition that held, as its author wrote it.
+        when: String,
+        /// The step to go on at, or `END`.
+        to: StepName,
+        /// The steps that are jumped over; they count as over.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        skipped: Vec<StepName>,
+        /// The steps, from `to` on, that begin anew: what they had come to counts no more.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        cleared: Vec<StepName>,
+    },
+    /// Steps that run only when a rule chooses them were not chosen; they count as over.
+    StepsSkipped {
+        /// The steps.
+        steps: Vec<StepName>,
+    },
+    /// A condition of a rule could not be evaluated, and counts as false.
+    ConditionNotEvaluated {
+        /// The step whose rule it is.
+        step: StepName,
+        /// Which iteration of it.
+        iteration: u32,
+        /// The pattern or condition, as its author wrote it.
+        when: String,
+        /// Why not.
+        reason: String,
     },
     /// A lease ended without a result: the work is lost with its worker and will be tried again.
     AttemptLost {
@@ -125,6 +188,16 @@ pub enum Event {
         attempt: u32,
         /// Whether `inputs` is sent from now on.
         with_inputs: bool,
+    },
+    /// The function of a step of which only the name is known could not be called as guessed: from
+    /// now on it is sent exactly these. Nothing ran; the same attempt is handed out again.
+    ArgumentsAdapted {
+        /// The step.
+        step: StepName,
+        /// The attempt whose call failed.
+        attempt: u32,
+        /// Names of steps whose outputs are sent, and `inputs` where the workflow's are.
+        arguments: Vec<StepName>,
     },
     /// The step asked to sleep; its output will be `data`.
     SleepStarted {
@@ -176,6 +249,17 @@ pub enum Event {
         /// What they answered.
         response: Payload,
     },
+    /// Somebody answered, and the step runs again with the answer as its `inputs`.
+    ApprovalAnswered {
+        /// The step.
+        step: StepName,
+        /// Who, in the caller's words.
+        by: String,
+        /// The request, so that a repetition is recognised.
+        request: String,
+        /// What they answered.
+        response: Payload,
+    },
     /// Somebody rejected; the step failed.
     ApprovalRejected {
         /// The step.
@@ -192,7 +276,34 @@ pub enum Event {
         /// The step.
         step: StepName,
     },
-    /// Every step is over; the run is closed.
+    /// A step need not run: an earlier run of the execution, which this one resumes, had its result.
+    ResultKept {
+        /// The step.
+        step: StepName,
+        /// Which iteration of it.
+        iteration: u32,
+        /// The attempt that gave the result.
+        attempt: u32,
+        /// When its first attempt was handed to a worker.
+        started: Timestamp,
+        /// When it ended.
+        ended: Timestamp,
+        /// Its output.
+        result: Payload,
+        /// The failure that a rule had caught.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<Failure>,
+    },
+    /// The way that an earlier run of the execution, which this one resumes, had taken.
+    WayKept {
+        /// The steps that were skipped, and by the rule of which step; none: they were not chosen.
+        skipped: BTreeMap<StepName, Option<StepName>>,
+        /// The steps that rules chose, and the step whose rule did.
+        chosen: BTreeMap<StepName, StepName>,
+        /// The iteration that each step is in, where that is not the first.
+        iterations: BTreeMap<StepName, u32>,
+    },
+    /// Every step is over, or a rule led to the end; the run is closed.
     ExecutionCompleted,
     /// A step failed for good; the run is closed.
     ExecutionFailed {
@@ -251,6 +362,26 @@ pub struct Start {
     /// sent `inputs`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with_inputs: BTreeMap<StepName, bool>,
+    /// The same of steps of which only the name is known: what each is sent.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<StepName, Vec<StepName>>,
+    /// The run of the same execution that this one resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// Where a resumed run came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resumed {
+    /// The generation before.
+    pub generation: Generation,
+    /// Its run.
+    pub run: RunId,
+    /// Who resumed it, in the caller's words.
+    pub by: String,
+    /// Whether the results of its completed steps are kept.
+    pub keeps_results: bool,
 }
 
 /// A blueprint by name, and which of its versions.
@@ -297,16 +428,25 @@ impl Event {
             Self::LeaseExtended { .. } => "lease_extended",
             Self::StepCompleted { .. } => "step_completed",
             Self::AttemptFailed { .. } => "attempt_failed",
+            Self::StepRetried { .. } => "step_retried",
             Self::StepFailed { .. } => "step_failed",
+            Self::FailureCaught { .. } => "failure_caught",
+            Self::TransitionTaken { .. } => "transition_taken",
+            Self::StepsSkipped { .. } => "steps_skipped",
+            Self::ConditionNotEvaluated { .. } => "condition_not_evaluated",
             Self::AttemptLost { .. } => "attempt_lost",
             Self::StepRerouted { .. } => "step_rerouted",
             Self::InputsAdapted { .. } => "inputs_adapted",
+            Self::ArgumentsAdapted { .. } => "arguments_adapted",
             Self::SleepStarted { .. } => "sleep_started",
             Self::SleepEnded { .. } => "sleep_ended",
             Self::ApprovalRequested { .. } => "approval_requested",
             Self::ApprovalGranted { .. } => "approval_granted",
+            Self::ApprovalAnswered { .. } => "approval_answered",
             Self::ApprovalRejected { .. } => "approval_rejected",
             Self::ApprovalTimedOut { .. } => "approval_timed_out",
+            Self::ResultKept { .. } => "result_kept",
+            Self::WayKept { .. } => "way_kept",
             Self::ExecutionCompleted => "execution_completed",
             Self::ExecutionFailed { .. } => "execution_failed",
             Self::ExecutionCancelled { .. } => "execution_cancelled",
@@ -321,16 +461,25 @@ impl Event {
             Self::StepCompleted { result: payload, .. }
             | Self::SleepStarted { data: payload, .. }
             | Self::ApprovalRequested { data: payload, .. }
-            | Self::ApprovalGranted { response: payload, .. } => Some(payload),
+            | Self::ApprovalGranted { response: payload, .. }
+            | Self::ApprovalAnswered { response: payload, .. }
+            | Self::FailureCaught { output: payload, .. }
+            | Self::ResultKept { result: payload, .. } => Some(payload),
             Self::GuardArmed { .. }
             | Self::StepScheduled { .. }
             | Self::StepStarted { .. }
             | Self::LeaseExtended { .. }
             | Self::AttemptFailed { .. }
+            | Self::StepRetried { .. }
             | Self::StepFailed { .. }
+            | Self::TransitionTaken { .. }
+            | Self::StepsSkipped { .. }
+            | Self::ConditionNotEvaluated { .. }
             | Self::AttemptLost { .. }
             | Self::StepRerouted { .. }
             | Self::InputsAdapted { .. }
+            | Self::ArgumentsAdapted { .. }
+            | Self::WayKept { .. }
             | Self::SleepEnded { .. }
             | Self::ApprovalRejected { .. }
             | Self::ApprovalTimedOut { .. }

@@ -4,13 +4,17 @@
 //! the state is a bug of the writer and panics; logs with broken bytes never get this far, because
 //! the log checks them first.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
+    blueprint::END,
     event::{Event, Failure, LossReason, Start},
     id::{Seq, StepName},
     payload::{At, Json, Payload, Stored},
-    state::{Deadline, Done, Guard, KEPT_BYTES_MAX, OpenStep, Phase, REQUESTS_MAX, State, Status},
+    state::{
+        Deadline, Done, Guard, Iteration, KEPT_BYTES_MAX, OpenStep, Phase, REQUESTS_MAX, State,
+        Status,
+    },
     time::Timestamp,
 };
 
@@ -96,6 +100,7 @@ impl Folder {
     }
 
     /// Folds in the next event of the commit.
+    #[expect(clippy::too_many_lines, reason = "one arm a kind: none can be forgotten")]
     pub(crate) fn apply(&mut self, event: &Event) {
         let CommitFacts { seq, time } = self.commit;
         let at = self.at();
@@ -105,16 +110,17 @@ impl Folder {
             Event::GuardArmed { epoch, due } => {
                 self.state().guard = Some(Guard { epoch: *epoch, due: *due });
             }
-            Event::StepScheduled { step, iteration, attempt, not_before } => {
-                let phase = Phase::Ready { since: seq, not_before: *not_before };
-                let open = self.open(step, *iteration, phase);
-                open.attempt = *attempt;
+            Event::StepScheduled { step, iteration, attempt, not_before, start_by } => {
+                let (not_before, start_by) = (*not_before, *start_by);
+                let phase = Phase::Ready { since: seq, not_before, start_by };
+                self.open(step, (*iteration, *attempt), phase);
             }
-            Event::StepStarted { step, iteration, attempt, worker, lease_until, .. } => {
-                let phase = Phase::Leased { worker: worker.clone(), until: *lease_until };
-                let open = self.open(step, *iteration, phase);
-                open.attempt = *attempt;
-                open.started.get_or_insert(time);
+            Event::StepStarted {
+                step, iteration, attempt, worker, lease_until, close_by, ..
+            } => {
+                let (worker, until, close_by) = (worker.clone(), *lease_until, *close_by);
+                let phase = Phase::Leased { worker, until, close_by };
+                self.open(step, (*iteration, *attempt), phase).started.get_or_insert(time);
             }
             Event::LeaseExtended { step, lease_until, .. } => {
                 if let Phase::Leased { until, .. } = &mut self.step(step).phase {
@@ -128,6 +134,17 @@ impl Folder {
             | Event::StepFailed { step, error, attempt, .. } => {
                 self.step(step).failure = Some((*attempt, error.clone()));
             }
+            Event::StepRetried { step, attempt, error, .. } => self.retry(step, *attempt, error),
+            Event::FailureCaught { step, attempt, output, .. } => {
+                self.catch(step, *attempt, &Stored::new(at, output));
+            }
+            Event::TransitionTaken { step, to, skipped, cleared, .. } => {
+                self.clear(cleared);
+                self.skip(skipped, Some(step));
+                self.choose(step, to);
+            }
+            Event::StepsSkipped { steps } => self.skip(steps, None),
+            Event::ConditionNotEvaluated { .. } => {}
             Event::AttemptLost { step, reason, .. } => match reason {
                 LossReason::LeaseEnded => self.step(step).losses += 1,
                 LossReason::NotFetched => {}
@@ -138,15 +155,21 @@ impl Folder {
                 without.push((worker.clone(), *until));
             }
             Event::InputsAdapted { step, attempt, with_inputs } => {
-                self.step(step).adapted = Some(*attempt);
+                self.adapt(step, *attempt);
                 self.state().with_inputs.insert(step.clone(), *with_inputs);
             }
+            Event::ArgumentsAdapted { step, attempt, arguments } => {
+                self.adapt(step, *attempt);
+                self.state().arguments.insert(step.clone(), arguments.clone());
+            }
             Event::SleepStarted { step, attempt, duration_ms, until, data, .. } => {
-                let data = Stored::new(at, data);
+                let (since, from, data) = (seq, time, Stored::new(at, data));
                 let (until, duration_ms) = (*until, *duration_ms);
-                let open = self.step(step);
-                open.attempt = *attempt;
-                open.phase = Phase::Sleeping { since: seq, from: time, until, duration_ms, data };
+                self.wait(
+                    step,
+                    *attempt,
+                    Phase::Sleeping { since, from, until, duration_ms, data },
+                );
             }
             Event::SleepEnded { step } => self.end_sleep(step),
             Event::ApprovalRequested {
@@ -158,32 +181,35 @@ impl Folder {
                 due,
                 ..
             } => {
-                let phase = Phase::Approval {
-                    since: seq,
-                    from: time,
-                    approval_type: approval_type.clone(),
-                    data: Stored::new(at, data),
-                    timeout_ms: *timeout_ms,
-                    due: *due,
-                };
-                let open = self.step(step);
-                open.attempt = *attempt;
-                open.phase = phase;
+                let (approval_type, data) = (approval_type.clone(), Stored::new(at, data));
+                let (since, from, timeout_ms, due) = (seq, time, *timeout_ms, *due);
+                let phase = Phase::Approval { since, from, approval_type, data, timeout_ms, due };
+                self.wait(step, *attempt, phase);
             }
             Event::ApprovalGranted { step, request, response, .. } => {
                 let attempt = self.step(step).attempt;
                 self.complete(step, attempt, &Stored::new(at, response));
                 self.remember(request);
             }
-            Event::ApprovalRejected { step, request, reason, by } => {
-                let error = approval_rejected(by, reason);
+            Event::ApprovalAnswered { step, request, response, .. } => {
                 let open = self.step(step);
-                open.failure = Some((open.attempt, error));
+                open.answer = Some(Stored::new(at, response));
+                open.counted = open.attempt;
                 self.remember(request);
             }
-            Event::ApprovalTimedOut { step } => {
-                let open = self.step(step);
-                open.failure = Some((open.attempt, approval_timed_out()));
+            Event::ApprovalRejected { step, request, reason, by } => {
+                self.fail(step, approval_rejected(by, reason));
+                self.remember(request);
+            }
+            Event::ApprovalTimedOut { step } => self.fail(step, approval_timed_out()),
+            Event::ResultKept { step, iteration, attempt, started, ended, result, error } => {
+                let times = (*started, *ended);
+                self.done(step, (*iteration, *attempt), times, &Stored::new(at, result));
+                let caught = error.iter().map(|error| (step.clone(), error.clone()));
+                self.state().caught.extend(caught);
+            }
+            Event::WayKept { skipped, chosen, iterations } => {
+                self.keep_way(skipped, chosen, iterations);
             }
             Event::ExecutionCompleted => self.end(Status::Completed),
             Event::ExecutionFailed { step, error } => {
@@ -200,33 +226,135 @@ impl Folder {
     }
 
     /// The open step, in `phase`; made when this is the first event of its iteration.
-    fn open(&mut self, step: &StepName, iteration: u32, phase: Phase) -> &mut OpenStep {
+    fn open(
+        &mut self,
+        step: &StepName,
+        (iteration, attempt): (u32, u32),
+        phase: Phase,
+    ) -> &mut OpenStep {
         let fresh = OpenStep {
             iteration,
-            attempt: 1,
+            attempt,
             phase: phase.clone(),
             started: None,
             losses: 0,
+            failures: 0,
+            counted: 0,
+            last_failure: None,
+            answer: None,
             failure: None,
             adapted: None,
+            adaptations: 0,
             without: vec![],
         };
         let open = self.state().open.entry(step.clone()).or_insert(fresh);
-        open.phase = phase;
+        (open.attempt, open.phase) = (attempt, phase);
         open
+    }
+
+    /// An attempt sleeps, or waits for a person.
+    fn wait(&mut self, step: &StepName, attempt: u32, phase: Phase) {
+        let open = self.step(step);
+        (open.attempt, open.phase) = (attempt, phase);
+    }
+
+    fn adapt(&mut self, step: &StepName, attempt: u32) {
+        let open = self.step(step);
+        open.adapted = Some(attempt);
+        open.adaptations += 1;
+    }
+
+    fn retry(&mut self, step: &StepName, attempt: u32, error: &Failure) {
+        let open = self.step(step);
+        open.failures += 1;
+        open.counted = open.counted.max(attempt);
+        open.failure = None;
+        open.last_failure = Some(Failure { stacktrace: String::new(), ..error.clone() });
+    }
+
+    fn fail(&mut self, step: &StepName, error: Failure) {
+        let open = self.step(step);
+        open.failure = Some((open.attempt, error));
+    }
+
+    fn catch(&mut self, step: &StepName, attempt: u32, output: &Stored) {
+        let failure = self.step(step).failure.take();
+        let (_, failure) = failure.expect("BUG: a failure is caught that nobody saw");
+        self.complete(step, attempt, output);
+        self.state().caught.insert(step.clone(), failure);
+    }
+
+    fn choose(&mut self, step: &StepName, to: &StepName) {
+        if &**to != END {
+            self.state().skipped.remove(to);
+            self.state().chosen.insert(to.clone(), step.clone());
+        }
+    }
+
+    fn keep_way(
+        &mut self,
+        skipped: &BTreeMap<StepName, Option<StepName>>,
+        chosen: &BTreeMap<StepName, StepName>,
+        iterations: &BTreeMap<StepName, u32>,
+    ) {
+        let begun = |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0));
+        let state = self.state();
+        (state.skipped, state.chosen) = (skipped.clone(), chosen.clone());
+        state.iterations = iterations.iter().map(begun).collect();
     }
 
     fn complete(&mut self, step: &StepName, attempt: u32, output: &Stored) {
         let time = self.commit.time;
+        let open = self.state().open.remove(step);
+        let open = open.expect("BUG: a step completes that is not open");
+        let times = (open.started.unwrap_or(time), time);
+        self.done(step, (open.iteration, attempt), times, output);
+    }
+
+    fn done(
+        &mut self,
+        step: &StepName,
+        (iteration, attempt): (u32, u32),
+        (began, ended): (Timestamp, Timestamp),
+        output: &Stored,
+    ) {
         let state = self.state();
-        let open = state.open.remove(step).expect("BUG: a step completes that is not open");
+        let started = state.started.as_millis();
         let offset =
-            |at: Timestamp| u64::try_from(at.since(state.started).as_millis()).unwrap_or(u64::MAX);
-        let began = offset(open.started.unwrap_or(time));
+            |at: Timestamp| at.as_millis().cast_signed().wrapping_sub(started.cast_signed());
         let At(seq, index) = output.at;
-        let done = Done(open.iteration, attempt, began, offset(time), seq, index, output.bytes);
+        let done = Done(iteration, attempt, offset(began), offset(ended), seq, index, output.bytes);
         state.done.insert(step.clone(), done);
         keep(state, step, output.value.as_ref(), output.bytes);
+    }
+
+    fn skip(&mut self, steps: &[StepName], by: Option<&StepName>) {
+        let skipped = steps.iter().map(|step| (step.clone(), by.cloned()));
+        self.state().skipped.extend(skipped);
+    }
+
+    /// Forgets what the steps have come to: each begins its next iteration when it is ready again.
+    /// What a step that is not among them has decided stays decided.
+    fn clear(&mut self, steps: &[StepName]) {
+        let cleared: BTreeSet<&StepName> = steps.iter().collect();
+        let state = self.state();
+        for step in steps {
+            let open = state.open.remove(step).map(|open| Iteration(open.iteration, 0));
+            let done = state.done.remove(step);
+            if let Some(done) = done {
+                forget(state, step, done.6);
+            }
+            let done = done.map(|done| Iteration(done.iteration(), done.attempt()));
+            let before = open.or(done);
+            if let Some(Iteration(iteration, attempt)) = before {
+                state.iterations.insert(step.clone(), Iteration(iteration + 1, attempt));
+            }
+            state.caught.remove(step);
+        }
+        state.chosen.retain(|_, by| !cleared.contains(by));
+        state.skipped.retain(|step, by| {
+            !cleared.contains(step) || by.as_ref().is_some_and(|by| !cleared.contains(by))
+        });
     }
 
     fn end_sleep(&mut self, step: &StepName) {
@@ -277,6 +405,14 @@ fn keep(state: &mut State, step: &StepName, value: Option<&Json>, bytes: u64) {
     }
 }
 
+/// Takes the output of a step that is done no more out of what the state carries.
+fn forget(state: &mut State, step: &StepName, bytes: u64) {
+    if let Some(at) = state.kept.iter().position(|(name, _)| name == step) {
+        state.kept.remove(at);
+        state.kept_bytes -= bytes;
+    }
+}
+
 fn started(start: &Start, at: At, time: Timestamp) -> State {
     let deadline = start.deadline.map(|due| Deadline {
         due,
@@ -306,6 +442,12 @@ fn started(start: &Start, at: At, time: Timestamp) -> State {
         kept: VecDeque::new(),
         kept_bytes: 0,
         with_inputs: start.with_inputs.clone(),
+        arguments: start.arguments.clone(),
+        skipped: BTreeMap::new(),
+        chosen: BTreeMap::new(),
+        caught: BTreeMap::new(),
+        iterations: BTreeMap::new(),
+        resumed: start.resumed.clone(),
         requests: VecDeque::new(),
     }
 }

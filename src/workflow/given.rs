@@ -3,12 +3,15 @@
 //! Each commit that a test makes is also folded anew from its events and read back from its
 //! snapshot; both must equal what the draft came to.
 
+use std::collections::HashMap;
+
 use serde_json::json;
 
 use super::{
-    Answer, Blueprint, BlueprintRef, Command, CommitFacts, Draft, Event, ExecutionId, Failure,
-    Guard, LossReason, Namespace, Outcome, Payload, Policy, Rejection, RunId, Sealed, Start, State,
-    StepName, Task, Timestamp, blueprint::tests::blueprint, decide, fold, start,
+    Answer, At, Blueprint, BlueprintRef, Command, CommitFacts, Definition, Draft, Event,
+    ExecutionId, Failure, Guard, Json, LossReason, Mismatch, Namespace, Outcome, Payload, Policy,
+    Rejection, Rule, RunId, Sealed, Setting, Start, State, Step, StepName, Task, Timestamp, Values,
+    blueprint::tests::blueprint, decide, fold, reads, start,
 };
 
 /// When the runs of tests start, in milliseconds.
@@ -28,6 +31,8 @@ pub(crate) struct Run {
     /// The guard that the last commit put first.
     pub(crate) guard_first: Option<Guard>,
     pub(crate) random: u64,
+    /// The payloads of all events so far, as the log has them.
+    payloads: HashMap<At, Json>,
     now: Timestamp,
 }
 
@@ -50,10 +55,12 @@ pub(crate) fn started(steps: &[(&str, &[&str])], timeout_ms: Option<u64>) -> (Ru
 pub(crate) fn begun(blueprint: Blueprint, timeout_ms: Option<u64>) -> (Run, Vec<Event>) {
     let now = after(0);
     let mut draft = Draft::begin(start_of(&blueprint, timeout_ms), now, NO_JITTER);
-    start(&mut draft, &blueprint);
+    let (policy, values) = (Policy::default(), Values::default());
+    start(&mut draft, &Setting { blueprint: &blueprint, policy: &policy, values: &values });
     let sealed = draft.seal(GUARD_MS);
     let (state, guard_first) = (checked(None, &sealed), sealed.guard_first);
-    let run = Run { blueprint, state, guard_first, random: NO_JITTER, now };
+    let payloads = payloads_of(&sealed).collect();
+    let run = Run { blueprint, state, guard_first, random: NO_JITTER, payloads, now };
     (run, sealed.events.into_iter().skip(1).filter(|event| !is_guard(event)).collect())
 }
 
@@ -75,6 +82,8 @@ fn start_of(blueprint: &Blueprint, timeout_ms: Option<u64>) -> Start {
         correlation_id: String::new(),
         tags: vec![],
         with_inputs: [].into(),
+        arguments: [].into(),
+        resumed: None,
     }
 }
 
@@ -86,6 +95,14 @@ fn checked(before: Option<State>, sealed: &Sealed) -> State {
     let text = serde_json::to_string(state).expect("a state serializes");
     assert_eq!(serde_json::from_str::<State>(&text).expect("json"), *state, "the snapshot differs");
     state.clone()
+}
+
+fn payloads_of(sealed: &Sealed) -> impl Iterator<Item = (At, Json)> {
+    let payload = |(index, event): (u32, &Event)| match event.payload()? {
+        Payload::Json(value) => Some((At(sealed.facts.seq, index), value.clone())),
+        Payload::Blob { .. } => panic!("tests have no blobs"),
+    };
+    (0..).zip(&sealed.events).filter_map(payload).collect::<Vec<_>>().into_iter()
 }
 
 fn is_guard(event: &Event) -> bool {
@@ -111,11 +128,11 @@ impl Run {
         commands: &[Command],
     ) -> (Vec<Result<Answer, Rejection>>, Vec<Event>) {
         let policy = Policy::default();
+        let values = self.values(commands);
+        let setting = Setting { blueprint: &self.blueprint, policy: &policy, values: &values };
         let mut draft = Draft::next(self.state.clone(), self.now, self.random);
-        let answers = commands
-            .iter()
-            .map(|command| decide(&mut draft, &self.blueprint, command, &policy))
-            .collect();
+        let answers =
+            commands.iter().map(|command| decide(&mut draft, &setting, command)).collect();
         if draft.is_empty() {
             assert_eq!(draft.discard(), self.state, "nothing was decided, but the state changed");
             return (answers, vec![]);
@@ -123,9 +140,20 @@ impl Run {
         let sealed = draft.seal(GUARD_MS);
         self.state = checked(Some(self.state.clone()), &sealed);
         self.guard_first = sealed.guard_first;
+        self.payloads.extend(payloads_of(&sealed));
         let armed = sealed.events.iter().filter(|event| is_guard(event)).count();
         assert_eq!(armed, usize::from(self.guard_first.is_some()), "a guard that no event names");
         (answers, sealed.events.into_iter().filter(|event| !is_guard(event)).collect())
+    }
+
+    /// What conditions may look at, as whoever decides fetches it from the events so far.
+    fn values(&self, commands: &[Command]) -> Values {
+        let mut values = Values::default();
+        let read = commands.iter().flat_map(|it| reads(&self.blueprint, &self.state, it));
+        for stored in read {
+            values.put_stored(stored.at, self.payloads[&stored.at].clone());
+        }
+        values
     }
 
     /// When `command` is applied, exactly these events follow.
@@ -221,8 +249,14 @@ pub(crate) fn ask(step: &str, attempt: u32, timeout_ms: Option<u64>) -> Command 
 }
 
 pub(crate) fn mismatch(step: &str, attempt: u32, with_inputs: bool) -> Command {
+    let inputs = "inputs".to_owned();
+    let mismatch = if with_inputs {
+        Mismatch { unexpected: None, missing: vec![inputs] }
+    } else {
+        Mismatch { unexpected: Some(inputs), missing: vec![] }
+    };
     let failure = failure(&format!("{step}/{attempt} called wrongly"));
-    submit(step, attempt, Outcome::CallMismatch { with_inputs, failure })
+    submit(step, attempt, Outcome::CallMismatch { mismatch, failure })
 }
 
 pub(crate) fn not_found(step: &str, attempt: u32, worker: &str) -> Command {
@@ -236,6 +270,7 @@ pub(crate) fn approve(step: Option<&str>, request: &str) -> Command {
         by: "ana".to_owned(),
         request: request.to_owned(),
         response: Payload::of(json!({"limit": 7})),
+        again: false,
     }
 }
 
@@ -264,7 +299,7 @@ pub(crate) fn scheduled(step: &str) -> Event {
 /// An attempt of a step may be handed out, from `not_before` ms after the start.
 pub(crate) fn again(step: &str, attempt: u32, not_before: Option<u64>) -> Event {
     let not_before = not_before.map(after);
-    Event::StepScheduled { step: step.into(), iteration: 1, attempt, not_before }
+    Event::StepScheduled { step: step.into(), iteration: 1, attempt, not_before, start_by: None }
 }
 
 /// `worker` has the attempt until `until` ms after the start.
@@ -276,6 +311,7 @@ pub(crate) fn begun_by(step: &str, attempt: u32, worker: &str, until: u64) -> Ev
         worker: worker.to_owned(),
         lease_until: after(until),
         partial: false,
+        close_by: None,
     }
 }
 
@@ -293,4 +329,68 @@ pub(crate) fn failed(step: &str, attempt: u32, error: Failure) -> Vec<Event> {
     let step = StepName::from(step);
     let execution = Event::ExecutionFailed { step: step.clone(), error: error.clone() };
     vec![Event::StepFailed { step, iteration: 1, attempt, error }, execution]
+}
+
+/// A step that depends on `depends_on`.
+pub(crate) fn step(name: &str, depends_on: &[&str]) -> Step {
+    let depends_on = depends_on.iter().map(|&name| name.into()).collect();
+    Step { name: name.into(), depends_on, ..Step::default() }
+}
+
+/// Patterns of the outcome of `from`, and where each leads.
+pub(crate) fn diverge(from: &str, arms: &[(&str, &str)]) -> Rule {
+    Rule::diverge(from.into(), arms.iter().map(|(when, to)| ((*when).to_owned(), (*to).into())))
+}
+
+/// Conditions on the output of `from`, and where each leads.
+pub(crate) fn branch(from: &str, arms: &[(&str, &str)]) -> Rule {
+    Rule::branch(from.into(), arms.iter().map(|(when, to)| ((*when).to_owned(), (*to).into())))
+}
+
+/// A blueprint with rules.
+pub(crate) fn ruled(steps: &[(&str, &[&str])], rules: &[Rule]) -> Blueprint {
+    of_steps(steps.iter().map(|(name, depends_on)| step(name, depends_on)).collect(), rules)
+}
+
+/// As [`ruled`], of steps that say more than what they depend on.
+pub(crate) fn of_steps(steps: Vec<Step>, rules: &[Rule]) -> Blueprint {
+    let (name, rules) = ("orders".to_owned(), rules.to_vec());
+    Blueprint::new(Definition { name, steps, rules, iterations_max: None }).expect("valid")
+}
+
+impl Run {
+    /// `w1` takes whatever is ready of `step` and submits `value`.
+    pub(crate) fn gives(&mut self, step: &str, value: serde_json::Value) -> Vec<Event> {
+        self.ends(step, Outcome::Succeeded(Payload::of(value)))
+    }
+
+    /// `w1` takes whatever is ready of `step`, which fails.
+    pub(crate) fn breaks(&mut self, step: &str) -> Vec<Event> {
+        self.ends(step, Outcome::Failed(failure("boom")))
+    }
+
+    /// `w1` takes whatever is ready of `step`, and it ends as `outcome` says.
+    pub(crate) fn ends(&mut self, step: &str, outcome: Outcome) -> Vec<Event> {
+        let task = self.take(step);
+        self.when(Command::SubmitResult { task, worker: "w1".to_owned(), outcome })
+    }
+
+    /// `w1` takes whatever is ready of `step`.
+    pub(crate) fn take(&mut self, step: &str) -> Task {
+        let open = self.state.open.get(step).unwrap_or_else(|| panic!("`{step}` is not open"));
+        let task = Task { step: step.into(), iteration: open.iteration, attempt: open.attempt };
+        let worker = "w1".to_owned();
+        self.given(Command::LeaseStep { task: task.clone(), worker, partial: false });
+        task
+    }
+
+    /// The steps that a worker may have, or has.
+    pub(crate) fn open(&self) -> Vec<&str> {
+        self.state.open.keys().map(|step| &**step).collect()
+    }
+
+    /// The steps that are skipped.
+    pub(crate) fn skipped(&self) -> Vec<&str> {
+        self.state.skipped.keys().map(|step| &**step).collect()
+    }
 }

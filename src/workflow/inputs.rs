@@ -22,24 +22,42 @@ pub const INPUTS: &str = "inputs";
 /// Where the arguments of a call are found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arguments {
-    /// The outputs of the steps it depends on, by name.
-    pub outputs: Vec<(StepName, Stored)>,
-    /// The workflow's inputs, when the step takes them.
+    /// The outputs of the steps it depends on, by name; none: the step was skipped, and `null` is
+    /// sent, because leaving the argument out would break the call.
+    pub outputs: Vec<(StepName, Option<Stored>)>,
+    /// The workflow's inputs, when the step takes them, or a person's answer in their place.
     pub inputs: Option<Stored>,
 }
 
 /// Where the arguments of `step` are found.
 pub fn arguments(blueprint: &Blueprint, state: &State, step: &str) -> Arguments {
-    let depends_on = blueprint.step(step).map_or(&[][..], |(_, step)| &step.depends_on);
-    let output = |name: &StepName| Some((name.clone(), state.output(name)?));
+    let names = argument_names(blueprint, state, step);
+    let output = |name: &StepName| (name.clone(), state.output(name));
+    let answer = state.open.get(step).and_then(|open| open.answer.clone());
+    let takes_inputs = with_inputs(blueprint, state, step);
     Arguments {
-        outputs: depends_on.iter().filter_map(output).collect(),
-        inputs: with_inputs(blueprint, state, step).then(|| state.input.clone()),
+        outputs: names.iter().filter(|name| &***name != INPUTS).map(output).collect(),
+        inputs: answer.or_else(|| takes_inputs.then(|| state.input.clone())),
     }
+}
+
+/// The names under which `step` is sent something, as far as that is known or guessed.
+///
+/// Of an aside nothing is known but who leads to it: it is guessed that it takes what those gave.
+pub(super) fn argument_names(blueprint: &Blueprint, state: &State, step: &str) -> Vec<StepName> {
+    if let Some(corrected) = state.arguments.get(step) {
+        return corrected.clone();
+    }
+    let Some((place, step)) = blueprint.step(step) else { return vec![] };
+    let is_sent = |name: &&StepName| !blueprint.is_aside(place) || state.done.contains_key(*name);
+    step.depends_on.iter().filter(is_sent).cloned().collect()
 }
 
 /// Whether `step` is sent the workflow's inputs.
 pub fn with_inputs(blueprint: &Blueprint, state: &State, step: &str) -> bool {
+    if let Some(arguments) = state.arguments.get(step) {
+        return arguments.iter().any(|name| &**name == INPUTS);
+    }
     if let Some(corrected) = state.with_inputs.get(step) {
         return *corrected;
     }

@@ -10,6 +10,7 @@
 mod attention;
 mod blueprint;
 mod command;
+mod condition;
 mod decide;
 mod draft;
 mod event;
@@ -20,28 +21,33 @@ mod id;
 mod inputs;
 mod outcome;
 mod payload;
-mod plan;
 #[cfg(test)]
 mod properties;
 mod rejection;
 mod retry;
 mod state;
 mod time;
+mod values;
 
 pub use attention::{Attention, WakeKind};
-pub use blueprint::{Blueprint, BlueprintFault, BlueprintFaults, Definition, Step, Version};
+pub use blueprint::{
+    Arm, Blueprint, BlueprintFault, BlueprintFaults, Definition, END, RetryPolicy, Rule, RuleKind,
+    Step, Version,
+};
 pub use command::{Answer, Command};
-pub use decide::{Policy, decide, start};
+pub use condition::{Condition, View, caution, condition, pattern};
+pub use decide::{Policy, Setting, decide, resume, start};
 pub use draft::{Draft, Sealed};
-pub use event::{BlueprintRef, Event, Failure, LossReason, Start};
+pub use event::{BlueprintRef, Event, Failure, LossReason, Resumed, Start};
 pub use fold::{CommitFacts, fold, payload_at};
 pub use id::{
     ExecutionId, ExecutionKey, Generation, Handle, ID_BYTES_MAX, MADE_ID_PREFIX, Namespace, RunId,
     Seq, StepName, Task, TaskToken, escape, spread, unescape,
 };
 pub use inputs::{Arguments, INPUTS, arguments, unwrapped, with_inputs};
-pub use outcome::{Outcome, Submission};
+pub use outcome::{Mismatch, Outcome, Submission};
 pub use payload::{At, INLINE_BYTES_MAX, Json, Payload, Stored};
 pub use rejection::{InvalidId, Rejection};
-pub use state::{Deadline, Done, FOLD_VERSION, Guard, OpenStep, Phase, State, Status};
+pub use state::{Deadline, Done, FOLD_VERSION, Guard, Iteration, OpenStep, Phase, State, Status};
 pub use time::Timestamp;
+pub use values::{Values, reads};

@@ -1,14 +1,15 @@
 //! What a worker's submission means, before any state is looked at.
 //!
 //! Workers of the Cerebelum SDK say more than their status field: a step that raised reports
-//! SUCCESS with an `error` envelope, older ones ask for a sleep by a marker in the result, and a
-//! wrongly guessed call comes back as Python's message. Decided here once, for every caller.
+//! SUCCESS with an `error` envelope, older ones ask for a sleep by a marker in the result, the
+//! generic one reports it as a failure, and a wrongly guessed call comes back as Python's message.
+//! Decided here once, for every caller.
 //!
-//! Source: docs/cerebelum.md "Results".
+//! Source: docs/cerebelum.md "Results" and "The generic worker".
 
 use serde_json::{Map, Value};
 
-use super::{event::Failure, payload::Payload};
+use super::{event::Failure, inputs::INPUTS, payload::Payload};
 
 /// How an attempt ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,11 +38,30 @@ pub enum Outcome {
     NotFound,
     /// The step's function could not be called with the arguments it was sent; nothing ran.
     CallMismatch {
-        /// Whether it has to be sent the workflow's `inputs`.
-        with_inputs: bool,
-        /// What it counts as when the call was corrected before.
+        /// What was wrong with the call.
+        mismatch: Mismatch,
+        /// What it counts as when the call can not be corrected.
         failure: Failure,
     },
+}
+
+/// Which arguments of a call were wrong.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mismatch {
+    /// The argument that the function does not take.
+    pub unexpected: Option<String>,
+    /// The arguments that it takes and was not sent.
+    pub missing: Vec<String>,
+}
+
+impl Mismatch {
+    /// Whether the workflow's `inputs` have to be sent; none: it is about other arguments.
+    pub(super) fn with_inputs(&self) -> Option<bool> {
+        if self.unexpected.as_deref() == Some(INPUTS) {
+            return Some(false);
+        }
+        self.missing.iter().any(|name| name == INPUTS).then_some(true)
+    }
 }
 
 /// What a worker submitted, field by field.
@@ -75,6 +95,9 @@ const NOT_FOUND: &str = "not_found";
 pub(crate) const STEP_ERROR: &str = "step_error";
 const SLEEP_MARKER: &str = "__cerebelum_sleep_request__";
 const APPROVAL_MARKER: &str = "__cerebelum_approval_request__";
+/// The kinds under which the generic worker reports what the SDK raises to ask for a wait.
+const SLEEP_RAISED: &str = "SleepMarker";
+const APPROVAL_RAISED: &str = "ApprovalMarker";
 
 impl Outcome {
     /// What `submission` means for a step called `step`.
@@ -128,28 +151,57 @@ fn of_failure(failure: Failure, step: &str) -> Outcome {
     if failure.kind == NOT_FOUND {
         return Outcome::NotFound;
     }
+    if let Some(asked) = raised_wait(&failure) {
+        return asked;
+    }
     let may_be_call = failure.kind == STEP_ERROR || failure.kind == "TypeError";
     match call_mismatch(&failure.message, step) {
-        Some(with_inputs) if may_be_call => Outcome::CallMismatch { with_inputs, failure },
+        Some(mismatch) if may_be_call => Outcome::CallMismatch { mismatch, failure },
         _ => Outcome::Failed(failure),
     }
 }
 
-/// Whether Python's message says that `inputs` was wrongly sent or wrongly left out.
+/// The wait that a failure of the generic worker asks for; the message is all that it sends of it.
+fn raised_wait(failure: &Failure) -> Option<Outcome> {
+    let data = Payload::of(Value::Object(Map::new()));
+    match failure.kind.as_str() {
+        SLEEP_RAISED => {
+            let text = failure.message.strip_prefix("Sleep requested for ")?.strip_suffix("ms")?;
+            let duration_ms: i64 = text.parse().ok()?;
+            // Only as Python writes a number: without a plus or zeros before it.
+            (duration_ms.to_string() == text)
+                .then(|| Outcome::Sleep { duration_ms: duration_ms.max(0).unsigned_abs(), data })
+        }
+        APPROVAL_RAISED => {
+            let approval_type = failure.message.strip_prefix("Approval requested: ")?.to_owned();
+            Some(Outcome::Approval { approval_type, data, timeout_ms: None })
+        }
+        _ => None,
+    }
+}
+
+/// Which arguments were wrongly sent or wrongly left out, as Python's message says.
 ///
 /// The function stands in the message by its qualified name, so only its end is compared.
-fn call_mismatch(message: &str, step: &str) -> Option<bool> {
+fn call_mismatch(message: &str, step: &str) -> Option<Mismatch> {
     let (function, problem) = message.split_once("() ")?;
     if !(function == step || function.ends_with(&format!(".{step}"))) {
         return None;
     }
-    if problem.starts_with("got an unexpected keyword argument 'inputs'") {
-        return Some(false);
+    if let Some(unexpected) = problem.strip_prefix("got an unexpected keyword argument ") {
+        let unexpected = quoted(unexpected).into_iter().next()?;
+        return Some(Mismatch { unexpected: Some(unexpected), missing: vec![] });
     }
     let missing = problem.strip_prefix("missing ")?;
     let is_argument = missing.contains("required positional argument")
         || missing.contains("required keyword-only argument");
-    (is_argument && missing.contains("'inputs'")).then_some(true)
+    let missing = quoted(missing);
+    (is_argument && !missing.is_empty()).then_some(Mismatch { unexpected: None, missing })
+}
+
+/// The names that stand in single quotes in `text`.
+fn quoted(text: &str) -> Vec<String> {
+    text.split('\'').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 fn of_sleep_marker(mut fields: Map<String, Value>) -> Outcome {
@@ -216,16 +268,20 @@ mod tests {
 
     #[test]
     fn a_wrongly_guessed_call_is_told_from_a_failure() {
-        let mismatch = |message: &str, with_inputs| Outcome::CallMismatch {
-            with_inputs,
-            failure: failure("step_error", message),
+        let mismatch = |message: &str, with_inputs| {
+            let Outcome::CallMismatch { mismatch, failure } = of_success(json!({"error": message}))
+            else {
+                panic!("no mismatch: {message}")
+            };
+            assert_eq!((failure.kind.as_str(), failure.message.as_str()), ("step_error", message));
+            assert_eq!(mismatch.with_inputs(), with_inputs, "{message}");
         };
         let unexpected = "ship() got an unexpected keyword argument 'inputs'";
         let missing = "main.<locals>.ship() missing 1 required positional argument: 'inputs'";
-        assert_eq!(of_success(json!({"error": unexpected})), mismatch(unexpected, false));
-        assert_eq!(of_success(json!({"error": missing})), mismatch(missing, true));
+        mismatch(unexpected, Some(false));
+        mismatch(missing, Some(true));
+        mismatch("ship() got an unexpected keyword argument 'order'", None);
         for other in [
-            "ship() got an unexpected keyword argument 'order'",
             "other() got an unexpected keyword argument 'inputs'",
             "starship() missing 1 required positional argument: 'inputs'",
         ] {
@@ -241,9 +297,10 @@ mod tests {
     fn a_plain_function_reports_the_same_mismatch_as_a_type_error() {
         let message = "ship() missing 2 required positional arguments: 'inputs' and 'x'";
         let submission = Submission::Failed(failure("TypeError", message));
-        let expected =
-            Outcome::CallMismatch { with_inputs: true, failure: failure("TypeError", message) };
-        assert_eq!(Outcome::of(submission, "ship"), expected);
+        let missing = vec!["inputs".to_owned(), "x".to_owned()];
+        let mismatch = Mismatch { unexpected: None, missing };
+        let failure = failure("TypeError", message);
+        assert_eq!(Outcome::of(submission, "ship"), Outcome::CallMismatch { mismatch, failure });
     }
 
     #[test]
@@ -264,6 +321,53 @@ mod tests {
                 timeout_ms: None
             }
         );
+    }
+
+    #[test]
+    fn what_the_generic_worker_reports_as_raised_is_sleep_and_approval() {
+        let of = |kind: &str, message: &str| {
+            Outcome::of(Submission::Failed(failure(kind, message)), "ship")
+        };
+        let sleep = |duration_ms| Outcome::Sleep { duration_ms, data: Payload::of(json!({})) };
+        assert_eq!(of("SleepMarker", "Sleep requested for 10000ms"), sleep(10_000));
+        assert_eq!(of("SleepMarker", "Sleep requested for 0ms"), sleep(0));
+        assert_eq!(of("SleepMarker", "Sleep requested for -5ms"), sleep(0));
+        for approval_type in ["manual", "legal: two people"] {
+            let message = format!("Approval requested: {approval_type}");
+            assert_eq!(
+                of("ApprovalMarker", &message),
+                Outcome::Approval {
+                    approval_type: approval_type.to_owned(),
+                    data: Payload::of(json!({})),
+                    timeout_ms: None
+                }
+            );
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_raised_wait_stays_a_failure() {
+        for (kind, message) in [
+            ("SleepMarker", "Sleep requested for 1.5ms"),
+            ("SleepMarker", "Sleep requested for +5ms"),
+            ("SleepMarker", "Sleep requested for 007ms"),
+            ("SleepMarker", "Sleep requested for ms"),
+            ("SleepMarker", "Sleep requested for 99999999999999999999ms"),
+            ("SleepMarker", "Sleep requested for 5ms "),
+            ("SleepMarker", "Approval requested: manual"),
+            ("SleepMarker", ""),
+            ("ApprovalMarker", "Approval requested"),
+            ("ApprovalMarker", "Sleep requested for 5ms"),
+            ("step_error", "Sleep requested for 5ms"),
+            ("sleepmarker", "Sleep requested for 5ms"),
+            ("ValueError", "Approval requested: manual"),
+        ] {
+            assert_eq!(
+                Outcome::of(Submission::Failed(failure(kind, message)), "ship"),
+                Outcome::Failed(failure(kind, message)),
+                "{kind}: {message}"
+            );
+        }
     }
 
     #[test]

@@ -62,13 +62,20 @@ pub enum Rejection {
     AmbiguousApproval { count: usize, steps: String },
     #[error("worker `{worker}` holds no lease on step `{step}`")]
     NoLease { step: StepName, worker: String },
+    #[error(
+        "the execution completed; there is nothing to resume (start it again under another id, or under the same one)"
+    )]
+    NothingToResume,
 }
 
 impl Rejection {
     /// Whether no later commit of the run can turn this answer into another.
     pub fn is_final(&self) -> bool {
         match self {
-            Self::Closed { .. } | Self::Superseded { .. } | Self::UnknownStep { .. } => true,
+            Self::Closed { .. }
+            | Self::Superseded { .. }
+            | Self::UnknownStep { .. }
+            | Self::NothingToResume => true,
             Self::NotReady { .. }
             | Self::NotYet { .. }
             | Self::LacksStep { .. }

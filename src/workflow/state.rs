@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    event::{BlueprintRef, Failure},
+    event::{BlueprintRef, Event, Failure, Resumed},
     id::{ExecutionId, Generation, Handle, Namespace, RunId, Seq, StepName},
     payload::{At, Json, Stored},
     time::Timestamp,
@@ -19,7 +19,7 @@ use super::{
 
 /// The version of this layout and of [`fold`](super::fold) together: a snapshot of another one is
 /// not read; the state is folded anew from the events.
-pub const FOLD_VERSION: u32 = 1;
+pub const FOLD_VERSION: u32 = 2;
 
 /// Where an execution stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -126,6 +126,24 @@ pub struct State {
     /// Steps whose guessed call was corrected: whether they are sent `inputs`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub with_inputs: BTreeMap<StepName, bool>,
+    /// What steps of which only the name is known are sent, where the guess was corrected.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub arguments: BTreeMap<StepName, Vec<StepName>>,
+    /// Steps that were jumped over or not chosen, and by the rule of which step; none: not chosen.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub skipped: BTreeMap<StepName, Option<StepName>>,
+    /// Steps that a rule chose, and the step whose rule it was.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub chosen: BTreeMap<StepName, StepName>,
+    /// The failures of steps that are done because a rule caught them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub caught: BTreeMap<StepName, Failure>,
+    /// The iteration of each step that rules went back over.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub iterations: BTreeMap<StepName, Iteration>,
+    /// The run that this one resumes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
     /// Approvals that were given, by request, newest last: what a repetition is answered from.
     #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
     pub requests: VecDeque<String>,
@@ -155,6 +173,10 @@ pub struct Deadline {
     pub entry: Option<Seq>,
 }
 
+/// The iteration of a step, and the attempt that ended the one before; 0: it was cut short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Iteration(pub u32, pub u32);
+
 /// The wake entry that covers a run while it is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Guard {
@@ -179,8 +201,21 @@ pub struct OpenStep {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started: Option<Timestamp>,
     /// The newest attempts whose work was lost, in a row: what the back-off counts.
-    #[serde(default, skip_serializing_if = "is_none_lost")]
+    #[serde(default, skip_serializing_if = "is_none")]
     pub losses: u32,
+    /// How many attempts failed and counted: what the retry policy counts.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub failures: u32,
+    /// The newest attempt that ended so that the step went on to another: it failed and was tried
+    /// again, or its question was answered. Saying so again changes nothing.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub counted: u32,
+    /// Why the last of them failed, without its stack trace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<Failure>,
+    /// A person's answer, with which the step runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Stored>,
     /// A failure of an attempt that did not count yet, and which attempt it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<(u32, Failure)>,
@@ -188,14 +223,17 @@ pub struct OpenStep {
     /// or about to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adapted: Option<u32>,
+    /// How often its call was corrected.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub adaptations: u32,
     /// Workers that do not have the step, and until when they are not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<(String, Timestamp)>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
-fn is_none_lost(losses: &u32) -> bool {
-    *losses == 0
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What an open step is waiting for.
@@ -209,6 +247,9 @@ pub enum Phase {
         /// Not before this time; none: at once.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         not_before: Option<Timestamp>,
+        /// Fails unless a worker has it by then; none: it waits for as long as it takes.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        start_by: Option<Timestamp>,
     },
     /// The worker that has it.
     Leased {
@@ -216,6 +257,9 @@ pub enum Phase {
         worker: String,
         /// When others may try.
         until: Timestamp,
+        /// The attempt fails unless it ends by then; none: only the lease bounds it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        close_by: Option<Timestamp>,
     },
     /// The end of its sleep.
     Sleeping {
@@ -249,12 +293,13 @@ pub enum Phase {
     },
 }
 
-/// A step that completed: iteration, attempt, start and end (milliseconds after the run's start),
-/// the event that carries its output, and that output's length.
+/// A step that is done: iteration, attempt, start and end (milliseconds after the run's start; below
+/// zero where an earlier run had the result), the event that carries its output, and that output's
+/// length.
 ///
 /// A plain row of numbers, because a run of a thousand steps has a thousand of them in each snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done(pub u32, pub u32, pub u64, pub u64, pub Seq, pub u32, pub u64);
+pub struct Done(pub u32, pub u32, pub i64, pub i64, pub Seq, pub u32, pub u64);
 
 impl Done {
     /// Which iteration.
@@ -299,6 +344,21 @@ impl State {
             })
     }
 
+    /// The way that the run took, as the event by which another run keeps it; none: along the timeline.
+    ///
+    /// Of a step that was cut short, or failed, the next run begins the same iteration anew.
+    pub fn way(&self) -> Option<Event> {
+        let Self { skipped, chosen, iterations, .. } = self;
+        if skipped.is_empty() && chosen.is_empty() && iterations.is_empty() {
+            return None;
+        }
+        Some(Event::WayKept {
+            skipped: skipped.clone(),
+            chosen: chosen.clone(),
+            iterations: iterations.iter().map(|(step, it)| (step.clone(), it.0)).collect(),
+        })
+    }
+
     /// The output of a completed step: where it is, and the value when the state carries it.
     pub fn output(&self, step: &str) -> Option<Stored> {
         let done = self.done.get(step)?;
@@ -308,7 +368,21 @@ impl State {
 
     /// When the step completed by `done` started and ended.
     pub fn times(&self, done: &Done) -> (Timestamp, Timestamp) {
-        (self.started.after_millis(done.2), self.started.after_millis(done.3))
+        let at = |offset: i64| {
+            let started = self.started.as_millis();
+            Timestamp::from_millis(started.saturating_add_signed(offset))
+        };
+        (at(done.2), at(done.3))
+    }
+
+    /// How many of the workflow's `steps` are over; all of them once the execution completed.
+    pub fn steps_over(&self, steps: usize) -> usize {
+        if self.status == Status::Completed { steps } else { self.done.len() + self.skipped.len() }
+    }
+
+    /// Which iteration `step` is in, or will be when it begins.
+    pub fn iteration(&self, step: &str) -> u32 {
+        self.iterations.get(step).map_or(1, |iteration| iteration.0)
     }
 
     /// The earliest time at which time alone changes the run; none: it waits for somebody.
@@ -320,8 +394,11 @@ impl State {
             return None;
         }
         let steps = self.open.values().filter_map(|step| match &step.phase {
-            Phase::Ready { not_before, .. } => not_before.filter(|&due| due > now),
-            Phase::Leased { until, .. } | Phase::Sleeping { until, .. } => Some(*until),
+            Phase::Ready { not_before, start_by, .. } => {
+                not_before.filter(|&due| due > now).into_iter().chain(*start_by).min()
+            }
+            Phase::Leased { until, close_by, .. } => close_by.iter().chain([until]).min().copied(),
+            Phase::Sleeping { until, .. } => Some(*until),
             Phase::Approval { due, .. } => *due,
         });
         steps.chain(self.deadline.map(|deadline| deadline.due)).min()

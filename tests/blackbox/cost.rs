@@ -36,7 +36,7 @@ fn chain(steps: usize) -> Vec<(String, Vec<String>)> {
 async fn put_chain(client: &mut Client, workflow: &str, steps: usize) -> u32 {
     let steps = chain(steps)
         .into_iter()
-        .map(|(name, depends_on)| v1::BlueprintStep { name, depends_on, lease_ms: 0 })
+        .map(|(name, depends_on)| v1::BlueprintStep { name, depends_on, ..Default::default() })
         .collect();
     let request =
         v1::PutBlueprintRequest { name: workflow.to_owned(), steps, ..Default::default() };
@@ -214,4 +214,27 @@ async fn until_polling(instance: &Instance) {
         assert!(begun.elapsed() < crate::support::PATIENCE, "the poll did not arrive");
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
+}
+
+#[tokio::test]
+async fn a_resumption_costs_two_put_two_list_and_the_reading_of_the_old_run() {
+    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    let version = put_chain(&mut client, "chain", 3).await;
+    client.register("w1", &[]).await;
+    let id = start_by_version(&mut client, "chain", version).await;
+    for done in [Done::Success(json!({"ok": 1})), Done::Failure("no")] {
+        let task = client.poll("w1", 10_000).await.expect("a task");
+        client.submit("w1", &task, done).await;
+    }
+    client.until(&id, State::ExecutionFailed).await;
+    instance.settle().await;
+    let before = instance.engine.store().requests();
+    let request = v1::ResumeRequest { execution_id: id, ..Default::default() };
+    client.executions.resume(request).await.expect("resumed");
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    // Guard, start commit, the offer of the step that failed; the newest generation and the newest
+    // commit; both, what follows the start, and none after the newest.
+    assert_eq!(on_the_way(cost), (3, 4, 2), "{cost}");
 }

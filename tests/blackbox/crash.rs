@@ -1,8 +1,9 @@
-//! A crash between any two requests to the store loses nothing: every cut of one small execution,
-//! one by one.
+//! A crash between any two requests to the store loses nothing: every cut of a small execution, one
+//! by one.
 //!
-//! The execution is a chain of three steps of which the second sleeps. All of the store's requests
-//! fail from the n-th on (the process died before it), or the n-th is applied and not answered (it
+//! The execution is a chain of three steps of which the second sleeps; or a graph in which a rule
+//! leads back over the sleep once, and another catches the failure of the last step. All of the
+//! store's requests fail from the n-th on (the process died before it), or the n-th is applied and not answered (it
 //! died within it); then the instance is killed, and another one on the same bucket has to finish.
 
 use std::{
@@ -16,7 +17,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use lazarus::{
     engine::{Filter, Standing},
     proto::{
-        cerebelum::{ExecutionState, PollRequest, Task},
+        cerebelum::{ExecutionState, PollRequest, Task, WorkflowDefinition},
         lazarus::StartRequest,
     },
     workflow::{Event, ExecutionId, Namespace, Policy, Timestamp},
@@ -27,7 +28,10 @@ use serde_json::json;
 use crate::{
     clock::Clock,
     faulty::{Fault, FaultyStore, Op, Rule},
-    support::{Bucket, Client, Done, Instance, PATIENCE, Setup, structure},
+    support::{
+        Bucket, Client, Done, Instance, PATIENCE, Setup, Steps, branch, diverge, structure,
+        timeline,
+    },
 };
 
 /// How many cuts are made at once.
@@ -37,6 +41,66 @@ const NAP_MS: i64 = 3_000;
 /// An instance that sends nothing for this long has nothing left to do; longer than the sleep, and
 /// than the window of the feed.
 const QUIET: Duration = Duration::from_millis(500);
+
+/// What is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Story {
+    Chain,
+    Graph,
+}
+
+impl Story {
+    async fn submit(self, client: &mut Client) {
+        let chain: Steps<'_> = &[("before", &[]), ("nap", &["before"]), ("after", &["nap"])];
+        let graph: Steps<'_> =
+            &[("before", &[]), ("nap", &["before"]), ("check", &["nap"]), ("pay", &["check"])];
+        let definition = match self {
+            Self::Chain => WorkflowDefinition { timeline: timeline(chain), ..Default::default() },
+            Self::Graph => WorkflowDefinition {
+                timeline: timeline(graph),
+                branch_rules: vec![branch("check", &[("again", "nap")])],
+                diverge_rules: vec![diverge("pay", &[("error", "sorry")])],
+                ..Default::default()
+            },
+        };
+        let put = client.submit_blueprint("story", definition).await;
+        assert!(put.valid, "{put:?}");
+    }
+
+    /// What stands in the log once, each.
+    fn outline(self) -> BTreeMap<String, usize> {
+        let chain: &[&str] =
+            &["after/1 completed", "before/1 completed", "nap/1 fell asleep", "nap woke"];
+        let graph: &[&str] = &[
+            "before/1 completed",
+            "check/1 completed",
+            "check/2 completed",
+            "nap/1 fell asleep",
+            "nap/2 fell asleep",
+            "nap woke",
+            "pay/1 caught",
+            "sorry/1 completed",
+        ];
+        let (events, naps) = match self {
+            Self::Chain => (chain, 1),
+            Self::Graph => (graph, 2),
+        };
+        let count = |it: &&str| if **it == *"nap woke" { naps } else { 1 };
+        events.iter().map(|it| ((*it).to_owned(), count(it))).collect()
+    }
+}
+
+/// How the attempt at `task` ends; nothing is remembered of others.
+fn done(task: &Task) -> Done {
+    // The token of a task ends in step, iteration and attempt.
+    let is_first = task.task_id.rsplit('.').nth(1) == Some("1");
+    match task.step_name.as_str() {
+        "nap" => Done::Sleep { millis: NAP_MS, data: json!({"slept": true}) },
+        "check" => Done::Success(json!({"ok": {"again": is_first}})),
+        "pay" => Done::Failure("no funds"),
+        step => Done::Success(json!({"ok": step})),
+    }
+}
 
 /// Where the process dies.
 #[derive(Clone, Copy, Debug)]
@@ -59,7 +123,11 @@ enum Others {
 }
 
 fn setup() -> Setup {
-    let policy = Policy { lease: Duration::from_secs(10), guard: Duration::from_secs(6) };
+    let policy = Policy {
+        lease: Duration::from_secs(10),
+        guard: Duration::from_secs(6),
+        ..Policy::default()
+    };
     Setup { policy, ..Setup::new() }
 }
 
@@ -84,7 +152,7 @@ impl Places {
 /// Starts the execution, with one request sent until it is answered.
 async fn start(places: &Places) -> String {
     let request = StartRequest {
-        workflow: "chain".to_owned(),
+        workflow: "story".to_owned(),
         input: Some(structure(json!({}))),
         request_id: "the start".to_owned(),
         ..Default::default()
@@ -118,11 +186,7 @@ async fn work(places: Places, worker: &'static str, first: usize) {
 }
 
 async fn submit(places: &Places, client: &mut Client, turn: &mut usize, worker: &str, task: &Task) {
-    let done = match task.step_name.as_str() {
-        "nap" => Done::Sleep { millis: NAP_MS, data: json!({"slept": true}) },
-        step => Done::Success(json!({"ok": step})),
-    };
-    let result = done.result(worker, task);
+    let result = done(task).result(worker, task);
     while client.worker.submit_result(result.clone()).await.is_err() {
         change(places, client, turn).await;
     }
@@ -136,16 +200,16 @@ async fn change(places: &Places, client: &mut Client, turn: &mut usize) {
 
 /// Runs the execution with one cut, and checks what is left; how many requests the first instance
 /// had sent when it was over.
-async fn run(cut: Cut, others: Others) -> usize {
+async fn run(story: Story, cut: Cut, others: Others) -> usize {
     let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let faulty = FaultyStore::over(Arc::clone(&objects));
     let clock = Clock::fast();
     let healthy = Bucket::over(Arc::clone(&objects));
     let setup = setup();
-    let store = Bucket::over(faulty.objects()).store().await;
-    let first = Instance::start_in(store, &setup, clock.clone()).await;
+    let bucket = Bucket::over(faulty.objects());
+    let first = Instance::start_in(bucket.store().await, &setup, clock.clone()).await;
     let mut client = first.client().await;
-    client.blueprint("chain", &[("before", &[]), ("nap", &["before"]), ("after", &["nap"])]).await;
+    story.submit(&mut client).await;
     let places = Places::default();
     let mut second = None;
     match others {
@@ -186,8 +250,9 @@ async fn run(cut: Cut, others: Others) -> usize {
     let observer = Instance::start_in(healthy.store().await, &observer, clock.clone()).await;
     observer.client().await.until(&id, ExecutionState::ExecutionCompleted).await;
     let requests = counted(&faulty) - before;
-    check_log(&observer, &id, &format!("{cut:?}, {others:?}")).await;
-    check_indexes(&observer, &objects, &id, &format!("{cut:?}, {others:?}")).await;
+    let what = format!("{story:?}, {cut:?}, {others:?}");
+    check_log(story, &observer, &id, &what).await;
+    check_indexes(&observer, &objects, &id, &what).await;
     for worker in workers {
         worker.abort();
     }
@@ -212,7 +277,7 @@ fn counted(faulty: &FaultyStore) -> usize {
 }
 
 /// One recorded result of each step, and a sleep that ended when it was due.
-async fn check_log(instance: &Instance, id: &str, what: &str) {
+async fn check_log(story: Story, instance: &Instance, id: &str, what: &str) {
     let id = ExecutionId::known(id).expect("an id");
     let history = instance.engine.history(&Namespace::default(), &id).await.expect("a history");
     let mut results: BTreeMap<String, usize> = BTreeMap::new();
@@ -221,12 +286,15 @@ async fn check_log(instance: &Instance, id: &str, what: &str) {
         for event in &commit.events {
             match event {
                 Event::ExecutionStarted(_) => starts += 1,
-                Event::StepCompleted { step, .. } => {
-                    *results.entry(format!("{step} completed")).or_default() += 1;
+                Event::StepCompleted { step, iteration, .. } => {
+                    *results.entry(format!("{step}/{iteration} completed")).or_default() += 1;
                 }
-                Event::SleepStarted { step, until, .. } => {
+                Event::FailureCaught { step, iteration, .. } => {
+                    *results.entry(format!("{step}/{iteration} caught")).or_default() += 1;
+                }
+                Event::SleepStarted { step, iteration, until, .. } => {
                     due = Some(*until);
-                    *results.entry(format!("{step} fell asleep")).or_default() += 1;
+                    *results.entry(format!("{step}/{iteration} fell asleep")).or_default() += 1;
                 }
                 Event::SleepEnded { step } => {
                     assert!(
@@ -239,9 +307,7 @@ async fn check_log(instance: &Instance, id: &str, what: &str) {
             }
         }
     }
-    let once = ["after completed", "before completed", "nap fell asleep", "nap woke"];
-    let once: BTreeMap<String, usize> = once.into_iter().map(|it| (it.to_owned(), 1)).collect();
-    assert_eq!((starts, results), (1, once), "{what}: {history:#?}");
+    assert_eq!((starts, results), (1, story.outline()), "{what}: {history:#?}");
 }
 
 /// The lists show it, and nothing in the store asks for it any more.
@@ -283,15 +349,16 @@ async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
     }
 }
 
-async fn every_cut_recovers(others: Others) {
+async fn every_cut_recovers(story: Story, others: Others) {
     // One after the other: on a busy machine leases end early, and a run has more requests.
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     let _turn = TURN.lock().await;
-    let whole = run(Cut::Never, Others::Later).await.min(run(Cut::Never, Others::Later).await);
+    let undisturbed = || run(story, Cut::Never, Others::Later);
+    let whole = undisturbed().await.min(undisturbed().await);
     assert!(whole > 10, "only {whole} requests: the cuts would show nothing");
     let cuts = (0..=whole).map(Cut::After).chain((1..=whole).map(Cut::Within));
     stream::iter(cuts)
-        .map(|cut| run(cut, others))
+        .map(|cut| run(story, cut, others))
         .buffer_unordered(CUTS_AT_ONCE)
         .collect::<Vec<usize>>()
         .await;
@@ -299,12 +366,17 @@ async fn every_cut_recovers(others: Others) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_cut_between_two_requests_recovers_on_one_instance() {
-    every_cut_recovers(Others::Later).await;
+    every_cut_recovers(Story::Chain, Others::Later).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_cut_of_a_graph_with_a_loop_and_a_caught_failure_recovers() {
+    every_cut_recovers(Story::Graph, Others::Later).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_cut_between_two_requests_recovers_on_two_instances() {
-    every_cut_recovers(Others::FromTheBeginning).await;
+    every_cut_recovers(Story::Chain, Others::FromTheBeginning).await;
 }
 
 #[tokio::test]

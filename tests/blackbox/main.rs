@@ -31,9 +31,12 @@ mod dispatch;
 #[path = "../support/faulty.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod faulty;
+mod graph;
 mod instances;
 mod kill;
+mod resume;
 mod sleepers;
 mod start;
 mod support;
+mod tls;
 mod workflows;

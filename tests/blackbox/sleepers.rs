@@ -85,9 +85,9 @@ async fn ten_thousand_sleepers_cost_no_request_and_under_a_kibibyte_each() {
     let directory = tempfile::tempdir().expect("a directory");
     let (filled, empty) = (directory.path().join("filled"), directory.path().join("empty"));
     let first = engine(&filled).await;
-    let step = Step { name: "nap".into(), depends_on: vec![], lease_ms: None };
-    let nap = Definition { name: "nap".to_owned(), steps: vec![step] };
-    first.put_blueprint(&Namespace::default(), nap, "").await.expect("a valid blueprint");
+    let step = Step { name: "nap".into(), ..Step::default() };
+    let nap = Definition { name: "nap".to_owned(), steps: vec![step], ..Definition::default() };
+    first.put_blueprint(&Namespace::default(), nap, "", false).await.expect("a valid blueprint");
     many(&first, SLEEPERS, 3_600_000).await;
     assert!(first.drain(Duration::from_mins(1)).await, "effects did not come to an end");
 

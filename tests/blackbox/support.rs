@@ -14,7 +14,7 @@ use futures::TryStreamExt;
 use lazarus::{
     engine::{Config, Engine},
     env::{Env, SystemEnv},
-    frontdoor::{Listeners, serve},
+    frontdoor::{Listeners, Tls, TlsListener, serve},
     proto::cerebelum::{self as wire, worker_service_client::WorkerServiceClient},
     proto::lazarus::{
         self as v1, blueprint_service_client::BlueprintServiceClient,
@@ -87,7 +87,11 @@ impl Setup {
     pub fn new() -> Self {
         let is_function =
             std::env::var("LAZARUS_TEST_SHAPE").is_ok_and(|shape| shape == "function");
-        let policy = Policy { lease: Duration::from_secs(20), guard: Duration::from_secs(2) };
+        let policy = Policy {
+            lease: Duration::from_secs(20),
+            guard: Duration::from_secs(2),
+            ..Policy::default()
+        };
         if is_function {
             return Self {
                 policy,
@@ -129,11 +133,21 @@ impl Setup {
     }
 }
 
+/// A free port of the loopback, to be listened on in whichever runtime.
+fn listen() -> (std::net::TcpListener, SocketAddr) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.set_nonblocking(true).expect("a listener");
+    let address = listener.local_addr().expect("an address");
+    (listener, address)
+}
+
 /// An engine that is served; its own threads, so that it can be killed whole.
 #[derive(Debug)]
 pub struct Instance {
     pub engine: Engine,
     pub address: SocketAddr,
+    /// Where it serves with TLS, if it does.
+    pub tls_address: Option<SocketAddr>,
     runtime: Option<tokio::runtime::Runtime>,
     stop: CancellationToken,
 }
@@ -146,6 +160,16 @@ impl Instance {
 
     /// As [`Self::start`], with a clock of the test's own.
     pub async fn start_in(store: Store, setup: &Setup, env: Arc<dyn Env>) -> Self {
+        Self::start_with(store, setup, env, None).await
+    }
+
+    /// As [`Self::start_in`], on a second listener with TLS too.
+    pub async fn start_with(
+        store: Store,
+        setup: &Setup,
+        env: Arc<dyn Env>,
+        tls: Option<Tls>,
+    ) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let config = Config {
@@ -161,21 +185,23 @@ impl Instance {
             .build()
             .expect("a runtime");
         let engine = Engine::new(store, env, 1, config);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let listener = listener.into_std().expect("a listener");
+        let (listener, address) = listen();
+        let secured = tls.map(|tls| (listen(), tls));
+        let tls_address = secured.as_ref().map(|((_, address), _)| *address);
         let stop = CancellationToken::new();
         let (served, stopped) = (engine.clone(), stop.clone());
         runtime.spawn(async move {
-            let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
-            let listeners = Listeners { grpc: vec![listener], http: None };
+            let on = |listener| tokio::net::TcpListener::from_std(listener).expect("a listener");
+            let grpc_tls =
+                secured.map(|((listener, _), tls)| TlsListener { listener: on(listener), tls });
+            let listeners = Listeners { grpc: vec![on(listener)], grpc_tls, http: None };
             serve(served, listeners, None, stopped.cancelled_owned()).await.expect("it serves");
         });
         if setup.background {
             let engine = engine.clone();
             runtime.spawn(async move { engine.run_background().await });
         }
-        Self { engine, address, runtime: Some(runtime), stop }
+        Self { engine, address, tls_address, runtime: Some(runtime), stop }
     }
 
     /// Ends everything in it at whatever await it has got to, as a crash does.
@@ -246,7 +272,11 @@ pub type Steps<'a> = &'a [(&'a str, &'a [&'a str])];
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         let channel = Channel::from_shared(format!("http://{address}")).expect("an address");
-        let channel = channel.connect_lazy();
+        Self::over(channel.connect_lazy())
+    }
+
+    /// A client on a connection of the test's own.
+    pub fn over(channel: Channel) -> Self {
         let worker = WorkerServiceClient::new(channel.clone()).max_decoding_message_size(32 << 20);
         Self {
             worker,
@@ -255,12 +285,27 @@ impl Client {
         }
     }
 
+    /// Submits a blueprint as the SDK does.
+    pub async fn submit_blueprint(
+        &mut self,
+        name: &str,
+        definition: wire::WorkflowDefinition,
+    ) -> wire::BlueprintValidation {
+        let blueprint = wire::Blueprint {
+            workflow_module: name.to_owned(),
+            language: "python".to_owned(),
+            definition: Some(definition),
+            ..Default::default()
+        };
+        self.worker.submit_blueprint(blueprint).await.expect("an answer").into_inner()
+    }
+
     /// Submits a blueprint; its version.
     pub async fn blueprint(&mut self, name: &str, steps: Steps<'_>) -> u32 {
         let step = |(name, depends_on): &(&str, &[&str])| v1::BlueprintStep {
             name: (*name).to_owned(),
             depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
-            lease_ms: 0,
+            ..Default::default()
         };
         let request = v1::PutBlueprintRequest {
             name: name.to_owned(),
@@ -439,6 +484,34 @@ impl Drop for Worker {
     fn drop(&mut self) {
         self.0.abort();
     }
+}
+
+/// A timeline as it travels.
+pub fn timeline(steps: Steps<'_>) -> Vec<wire::Step> {
+    let step = |(name, depends_on): &(&str, &[&str])| wire::Step {
+        name: (*name).to_owned(),
+        depends_on: depends_on.iter().map(|name| (*name).to_owned()).collect(),
+        ..Default::default()
+    };
+    steps.iter().map(step).collect()
+}
+
+/// A diverge rule as it travels: patterns, and where each leads.
+pub fn diverge(from: &str, arms: &[(&str, &str)]) -> wire::DivergeRule {
+    let arm = |(pattern, target): &(&str, &str)| wire::PatternMatch {
+        pattern: (*pattern).to_owned(),
+        target: (*target).to_owned(),
+    };
+    wire::DivergeRule { from_step: from.to_owned(), patterns: arms.iter().map(arm).collect() }
+}
+
+/// A branch rule as it travels: conditions, and where each leads.
+pub fn branch(from: &str, arms: &[(&str, &str)]) -> wire::BranchRule {
+    let arm = |(condition, target): &(&str, &str)| wire::ConditionBranch {
+        condition: (*condition).to_owned(),
+        target: (*target).to_owned(),
+    };
+    wire::BranchRule { from_step: from.to_owned(), branches: arms.iter().map(arm).collect() }
 }
 
 /// A JSON object as it travels.

@@ -194,7 +194,7 @@ impl Clients {
                 let answer = |engine: Engine| async move {
                     let (namespace, step) = (Namespace::default(), Some(step_asked));
                     if approves {
-                        let yes = json!({"approved": true});
+                        let yes = (json!({"approved": true}), false);
                         engine.approve(&namespace, &execution, step, "ann", &asked, yes).await
                     } else {
                         engine.reject(&namespace, &execution, step, "ann", &asked, "no").await

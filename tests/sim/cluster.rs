@@ -102,7 +102,7 @@ impl Cluster {
         };
         let places: Vec<Place> = (0..count).map(place).collect();
         let cluster = Arc::new(Self {
-            policy: Policy { lease, guard },
+            policy: Policy { lease, guard, ..Policy::default() },
             shards: chance.pick(&[1, 1, 1, 2]),
             loss: chance.pick(&[0, 10, 50, 200]),
             places: Mutex::new(places),
@@ -120,7 +120,7 @@ impl Cluster {
     /// What all instances have in common.
     pub fn in_words(&self) -> String {
         let Self { world, policy, shards, loss, .. } = self;
-        let Policy { lease, guard } = policy;
+        let Policy { lease, guard, .. } = policy;
         let order = if world.is_ordered { "in order" } else { "in no order" };
         let owned = if world.is_exclusive { ", owned by one" } else { "" };
         format!(

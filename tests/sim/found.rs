@@ -21,10 +21,11 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// A quiet world with a workflow of one step that nobody works on, begun under the id `it`.
 async fn begun(world: &Arc<World>) -> Arc<Cluster> {
     let cluster = Cluster::start(Arc::clone(world));
-    let step = Step { name: "only".into(), depends_on: vec![], lease_ms: None };
-    let definition = Definition { name: "one".to_owned(), steps: vec![step] };
+    let step = Step { name: "only".into(), ..Step::default() };
+    let definition =
+        Definition { name: "one".to_owned(), steps: vec![step], ..Definition::default() };
     let put = |engine: Engine| async move {
-        engine.put_blueprint(&Namespace::default(), definition, "python").await
+        engine.put_blueprint(&Namespace::default(), definition, "python", false).await
     };
     cluster.ask(0, PATIENCE, put).await.expect("a blueprint");
     let request = StartRequest {
@@ -69,7 +70,7 @@ fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
             world.timeline.wait(Duration::from_mins(30)).await;
             assert_eq!(left_over(&world), [""; 0], "nothing brings it back but the approval");
             let approve = |engine: Engine| async move {
-                let (namespace, yes) = (Namespace::default(), json!({}));
+                let (namespace, yes) = (Namespace::default(), (json!({}), false));
                 engine.approve(&namespace, &it(), None, "ann", "approve", yes).await
             };
             cluster.ask(0, PATIENCE, approve).await.expect("it is approved");

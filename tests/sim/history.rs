@@ -143,7 +143,7 @@ async fn story(world: Arc<World>) {
     }
     for definition in &workload.definitions {
         let put = |engine: Engine| async move {
-            engine.put_blueprint(&Namespace::default(), definition.clone(), "python").await
+            engine.put_blueprint(&Namespace::default(), definition.clone(), "python", false).await
         };
         cluster.ask(0, Duration::from_mins(1), put).await.expect("no trouble yet");
     }

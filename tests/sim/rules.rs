@@ -150,6 +150,8 @@ impl Run {
             }
             Event::SleepStarted { step, iteration, .. }
             | Event::ApprovalRequested { step, iteration, .. }
+            | Event::StepRetried { step, iteration, .. }
+            | Event::FailureCaught { step, iteration, .. }
             | Event::StepFailed { step, iteration, .. } => {
                 self.answered.insert((step.clone(), *iteration));
             }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lazarus::workflow::{Definition, Failure, Step, Submission};
+use lazarus::workflow::{Definition, Failure, RetryPolicy, Step, Submission};
 use serde_json::json;
 
 use super::chance::Chance;
@@ -81,9 +81,14 @@ impl Workload {
                 let step = |(at, step): (usize, &String)| Step {
                     name: step.as_str().into(),
                     depends_on: depends_on(&chance, &steps[..at], is_chain),
-                    lease_ms: None,
+                    retry: chance.happens(200).then(|| retry(&chance)),
+                    ..Step::default()
                 };
-                Definition { steps: steps.iter().enumerate().map(step).collect(), name }
+                Definition {
+                    steps: steps.iter().enumerate().map(step).collect(),
+                    name,
+                    ..Definition::default()
+                }
             })
             .collect();
         Self { definitions, long, works }
@@ -125,6 +130,14 @@ fn depends_on(
         return before.last().map(|step| step.as_str().into()).into_iter().collect();
     }
     before.iter().filter(|_| chance.happens(400)).map(|step| step.as_str().into()).collect()
+}
+
+fn retry(chance: &Chance) -> RetryPolicy {
+    RetryPolicy {
+        attempts_max: Some(chance.pick(&[2, 3])),
+        initial_delay_ms: chance.pick(&[10, 1_000, 30_000]),
+        ..RetryPolicy::default()
+    }
 }
 
 fn work(chance: &Chance) -> Work {

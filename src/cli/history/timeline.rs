@@ -14,7 +14,7 @@ use crate::{
         clock::{length, offset, time_of_day},
         output::{DIM, NOTE, painted},
     },
-    workflow::{Event, StepName, Timestamp},
+    workflow::{END, Event, StepName, Timestamp},
 };
 
 /// Time between two commits that is worth a line of its own.
@@ -44,6 +44,8 @@ enum Doing {
     Asking,
     /// It is for any worker.
     Ready,
+    /// It is for any worker from this time on: its last attempt failed or was lost.
+    Resting(Timestamp),
 }
 
 /// Turns entries, oldest first, into lines.
@@ -52,6 +54,8 @@ pub(super) struct Timeline {
     began: Option<Timestamp>,
     last: Option<(Timestamp, String)>,
     steps: BTreeMap<StepName, Doing>,
+    /// A rule led to the end, which is why the execution completes.
+    is_led_to_end: bool,
 }
 
 impl Timeline {
@@ -63,7 +67,7 @@ impl Timeline {
         let time = painted(DIM, time_of_day(entry.time));
         let since = offset(entry.time.since(began));
         let what = match &event {
-            Some(event) => known(event, entry.time),
+            Some(event) => self.known(event, entry.time),
             None => unknown(&entry.json),
         };
         lines.push(format!("{time}  {since:>10}  {what}"));
@@ -80,27 +84,46 @@ impl Timeline {
             return Some(painted(NOTE, format_args!("... engine: {}", entry.by)));
         };
         let passed = entry.time.since(*time);
-        let waited = (passed >= GAP).then(|| format!("{} {}", self.waited(), length(passed)));
+        let waited = (passed >= GAP)
+            .then(|| format!("{} {}", self.waited(*time, entry.time), length(passed)));
         let changed = (*by != entry.by).then(|| format!("engine changed: {by} → {}", entry.by));
         let said: Vec<String> = waited.into_iter().chain(changed).collect();
         (!said.is_empty()).then(|| painted(NOTE, format_args!("... {}", said.join(", "))))
     }
 
-    fn waited(&self) -> &'static str {
+    /// What the run did between two commits: what says most about it, where steps differ.
+    fn waited(&self, last: Timestamp, now: Timestamp) -> &'static str {
         match self.steps.values().min() {
             Some(Doing::Working) => "worked",
             Some(Doing::Sleeping) => "slept",
             Some(Doing::Asking) => "waited for approval",
-            Some(Doing::Ready) => "waited for a worker",
+            Some(Doing::Resting(end)) if end.since(last) >= now.since(*end) => {
+                "waited to try again"
+            }
+            Some(Doing::Ready | Doing::Resting(_)) => "waited for a worker",
             None => "nothing happened for",
         }
     }
 
+    fn known(&self, event: &Event, at: Timestamp) -> String {
+        let Words { subject, mut text } = words(event, at);
+        if self.is_led_to_end && *event == Event::ExecutionCompleted {
+            "a rule led to the end".clone_into(&mut text);
+        }
+        columns(event.kind(), style(event), &subject, &text)
+    }
+
     fn follow(&mut self, event: &Event) {
         match event {
+            Event::StepScheduled { step, not_before: Some(end), .. } => {
+                self.is(step, Doing::Resting(*end));
+            }
             Event::StepScheduled { step, .. }
             | Event::StepRerouted { step, .. }
             | Event::AttemptLost { step, .. }
+            | Event::StepRetried { step, .. }
+            | Event::ApprovalAnswered { step, .. }
+            | Event::ArgumentsAdapted { step, .. }
             | Event::InputsAdapted { step, .. } => self.is(step, Doing::Ready),
             Event::StepStarted { step, .. } => self.is(step, Doing::Working),
             Event::SleepStarted { step, .. } => self.is(step, Doing::Sleeping),
@@ -113,8 +136,17 @@ impl Timeline {
             | Event::ApprovalTimedOut { step } => {
                 self.steps.remove(step);
             }
+            Event::TransitionTaken { cleared, to, .. } => {
+                self.steps.retain(|step, _| !cleared.contains(step));
+                self.is_led_to_end = &**to == END;
+            }
             Event::ExecutionStarted(_)
             | Event::GuardArmed { .. }
+            | Event::FailureCaught { .. }
+            | Event::StepsSkipped { .. }
+            | Event::ConditionNotEvaluated { .. }
+            | Event::ResultKept { .. }
+            | Event::WayKept { .. }
             | Event::LeaseExtended { .. }
             | Event::AttemptFailed { .. } => {}
             Event::ExecutionCompleted
@@ -140,11 +172,6 @@ pub(super) fn closes(entry: &Entry) -> bool {
                 | Event::ExecutionTimedOut { .. }
         )
     )
-}
-
-fn known(event: &Event, at: Timestamp) -> String {
-    let Words { subject, text } = words(event, at);
-    columns(event.kind(), style(event), &subject, &text)
 }
 
 /// An event of a newer server: its kind and the event itself say more than nothing.
@@ -229,6 +256,140 @@ mod tests {
         assert_eq!(lines[2], "... waited for a worker 2.0 s");
         assert_eq!(lines[4], "... worked 3.5 s, engine changed: a → b");
         assert_eq!(lines[6], "... nothing happened for 3.5 s");
+    }
+
+    fn scheduled(step: &str, iteration: u32, attempt: u32) -> Value {
+        json!({"k": "step_scheduled", "step": step, "iteration": iteration, "attempt": attempt})
+    }
+
+    fn started(step: &str, iteration: u32, attempt: u32) -> Value {
+        json!({"k": "step_started", "step": step, "iteration": iteration, "attempt": attempt,
+            "worker": "w", "lease_until": T0 + 900_000})
+    }
+
+    fn completed(step: &str, iteration: u32) -> Value {
+        json!({"k": "step_completed", "step": step, "iteration": iteration, "attempt": 1,
+            "result": {"json": 1}})
+    }
+
+    fn taken(from: &str, to: &str, skipped: &[&str], cleared: &[&str]) -> Value {
+        json!({"k": "transition_taken", "step": from, "iteration": 1, "rule": "branch",
+            "when": "x", "to": to, "skipped": skipped, "cleared": cleared})
+    }
+
+    /// Only what passed between commits.
+    fn gaps(entries: &[(u64, u64, &str, Value)]) -> Vec<String> {
+        lines(entries).into_iter().filter(|line| line.starts_with("...")).skip(1).collect()
+    }
+
+    #[test]
+    fn a_loop_and_a_skip_are_told_and_what_follows_is_waited_for() {
+        assert_eq!(
+            lines(&[
+                (0, 0, "a", started("check", 1, 1)),
+                (1, 2_000, "a", completed("check", 1)),
+                (1, 2_000, "a", taken("check", "check", &[], &["check"])),
+                (1, 2_000, "a", scheduled("check", 2, 1)),
+                (2, 5_000, "a", started("check", 2, 1)),
+                (3, 6_500, "a", completed("check", 2)),
+                (3, 6_500, "a", taken("check", "ship", &["pack"], &[])),
+                (3, 6_500, "a", scheduled("ship", 1, 1)),
+                (4, 6_600, "a", started("ship", 1, 1)),
+                (5, 7_000, "a", completed("ship", 1)),
+                (5, 7_000, "a", taken("ship", "END", &[], &[])),
+                (5, 7_000, "a", json!({"k": "execution_completed"})),
+            ]),
+            [
+                "... engine: a",
+                "16:00:00.000     +0.000s  step_started          check  attempt 1 → worker w, lease 15m",
+                "... worked 2.0 s",
+                "16:00:02.000     +2.000s  step_completed        check  attempt 1, result 1 bytes",
+                "16:00:02.000     +2.000s  transition_taken      check  `x` → back to check, begins anew: check",
+                "16:00:02.000     +2.000s  step_scheduled        check  iteration 2, attempt 1",
+                "... waited for a worker 3.0 s",
+                "16:00:05.000     +5.000s  step_started          check  iteration 2, attempt 1 → worker w, lease 14m 55s",
+                "... worked 1.5 s",
+                "16:00:06.500     +6.500s  step_completed        check  iteration 2, attempt 1, result 1 bytes",
+                "16:00:06.500     +6.500s  transition_taken      check  `x` → ship, skips pack",
+                "16:00:06.500     +6.500s  step_scheduled        ship  attempt 1",
+                "16:00:06.600     +6.600s  step_started          ship  attempt 1 → worker w, lease 14m 53s",
+                "16:00:07.000     +7.000s  step_completed        ship  attempt 1, result 1 bytes",
+                "16:00:07.000     +7.000s  transition_taken      ship  `x` → END",
+                "16:00:07.000     +7.000s  execution_completed   a rule led to the end",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_a_loop_began_anew_does_nothing_more() {
+        let sleep = json!({"k": "sleep_started", "step": "wait", "iteration": 1, "attempt": 1,
+            "duration_ms": 60_000, "until": T0 + 60_000, "data": {"json": {}}});
+        let skipped = json!({"k": "steps_skipped", "steps": ["refund"]});
+        assert_eq!(
+            gaps(&[
+                (0, 0, "a", sleep),
+                (0, 0, "a", started("check", 1, 1)),
+                (1, 1_000, "a", completed("check", 1)),
+                (1, 1_000, "a", skipped),
+                (2, 3_000, "a", started("other", 1, 1)),
+                (3, 4_000, "a", completed("other", 1)),
+                (3, 4_000, "a", taken("other", "wait", &[], &["wait", "check", "other"])),
+                (3, 4_000, "a", scheduled("wait", 2, 1)),
+                (4, 6_000, "a", started("wait", 2, 1)),
+            ]),
+            [
+                "... worked 1.0 s",
+                "... slept 2.0 s",
+                "... worked 1.0 s",
+                "... waited for a worker 2.0 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_back_off_is_no_lack_of_workers_until_it_is_over() {
+        let retried = json!({"k": "step_retried", "step": "a", "iteration": 1, "attempt": 1,
+            "error": {"kind": "ValueError", "message": "no card"}});
+        let resting = |attempt: u32, end: u64| {
+            let mut scheduled = scheduled("a", 1, attempt);
+            scheduled["not_before"] = (T0 + end).into();
+            scheduled
+        };
+        assert_eq!(
+            gaps(&[
+                (0, 0, "a", started("a", 1, 1)),
+                (1, 1_000, "a", retried.clone()),
+                (1, 1_000, "a", resting(2, 5_000)),
+                (2, 5_100, "a", started("a", 1, 2)),
+                (3, 6_100, "a", retried),
+                (3, 6_100, "a", resting(3, 8_100)),
+                (4, 60_000, "a", started("a", 1, 3)),
+            ]),
+            [
+                "... worked 1.0 s",
+                "... waited to try again 4.1 s",
+                "... worked 1.0 s",
+                "... waited for a worker 53.9 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_step_that_is_answered_runs_again() {
+        let asked = json!({"k": "approval_requested", "step": "ok", "iteration": 1, "attempt": 1,
+            "approval_type": "manual", "data": {"json": {}}});
+        let answered = json!({"k": "approval_answered", "step": "ok", "by": "ana", "request": "r",
+            "response": {"json": {}}});
+        assert_eq!(
+            gaps(&[
+                (0, 0, "a", asked),
+                (1, 9_000, "a", answered),
+                (1, 9_000, "a", scheduled("ok", 1, 2)),
+                (2, 11_000, "a", started("ok", 1, 2)),
+                (3, 14_000, "a", json!({"k": "execution_completed"})),
+            ]),
+            ["... waited for approval 9.0 s", "... waited for a worker 2.0 s", "... worked 3.0 s"]
+        );
     }
 
     #[test]

@@ -18,10 +18,11 @@ pub(super) fn run(commits: &[&[Event]]) -> Description {
     let step = |name: &str, depends_on: &[&str]| Step {
         name: name.into(),
         depends_on: depends_on.iter().map(|&name| name.into()).collect(),
-        lease_ms: None,
+        ..Step::default()
     };
     let steps = vec![step("charge", &[]), step("ship", &["charge"])];
-    let blueprint = Blueprint::new(Definition { name: "orders".to_owned(), steps }).unwrap();
+    let definition = Definition { name: "orders".to_owned(), steps, ..Definition::default() };
+    let blueprint = Blueprint::new(definition).unwrap();
     let started = [Event::ExecutionStarted(Box::new(start(&blueprint)))];
     let mut state = None;
     let mut time = Timestamp::from_millis(1_000_000);
@@ -58,6 +59,8 @@ fn start(blueprint: &Blueprint) -> Start {
         correlation_id: String::new(),
         tags: vec![],
         with_inputs: BTreeMap::new(),
+        arguments: BTreeMap::new(),
+        resumed: None,
     }
 }
 
@@ -65,7 +68,15 @@ fn start(blueprint: &Blueprint) -> Start {
 pub(super) fn leased(step: &str) -> [Event; 1] {
     let (step, worker) = (step.into(), "w1".to_owned());
     let lease_until = Timestamp::from_millis(1_300_000);
-    [Event::StepStarted { step, iteration: 1, attempt: 1, worker, lease_until, partial: false }]
+    [Event::StepStarted {
+        step,
+        iteration: 1,
+        attempt: 1,
+        worker,
+        lease_until,
+        partial: false,
+        close_by: None,
+    }]
 }
 
 pub(super) fn completed(step: &str, result: &Value) -> Event {

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     engine::{
-        DeadRun, Description, Error, Filter, Page, Record, Standing, StartRequest, Started,
-        StoredBlueprint,
+        DeadRun, Description, Error, Filter, Page, Record, ResumeRequest, Standing, StartRequest,
+        Started,
     },
     log::Commit,
     proto::lazarus as wire_types,
-    workflow::{Definition, Failure, Namespace, Phase, State, Status, Step, StepName, Version},
+    workflow::{Failure, Namespace, Phase, State, Status, StepName, Version},
 };
 
 /// How many executions a page has, when the request does not say and at most.
@@ -93,10 +93,12 @@ fn execution(it: &Description) -> wire_types::Execution {
         started_at: Some(timestamp(state.started)),
         closed_at: state.closed.map(timestamp),
         steps_total: number(blueprint.steps().len()),
-        steps_done: number(state.done.len()),
+        steps_done: number(state.steps_over(blueprint.steps().len())),
         error: ending(&state.status).map(failure),
         correlation_id: state.correlation_id.clone(),
         tags: state.tags.clone(),
+        resumed_run_id: state.resumed.as_ref().map(|it| it.run.to_string()).unwrap_or_default(),
+        failed_step: failed_step(&state.status).map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -115,6 +117,18 @@ fn listed(record: Record) -> wire_types::Execution {
         error: record.error.map(failure),
         correlation_id: record.correlation_id,
         tags: record.tags,
+        resumed_run_id: record.resumes.map(|run| run.to_string()).unwrap_or_default(),
+        failed_step: String::new(),
+    }
+}
+
+fn failed_step(status: &Status) -> Option<&StepName> {
+    match status {
+        Status::Failed { step, .. } => Some(step),
+        Status::Running
+        | Status::Completed
+        | Status::Cancelled { .. }
+        | Status::TimedOut { .. } => None,
     }
 }
 
@@ -137,25 +151,37 @@ fn failure(failure: Failure) -> wire_types::Failure {
 
 fn step_state(it: &Description, step: &StepName) -> wire_types::StepState {
     let Description { state, outputs, data, .. } = it;
-    let named = wire_types::StepState { name: step.to_string(), ..Default::default() };
+    let decided_by = state.chosen.get(step).or_else(|| state.skipped.get(step)?.as_ref());
+    let named = wire_types::StepState {
+        name: step.to_string(),
+        decided_by: decided_by.map(ToString::to_string).unwrap_or_default(),
+        ..Default::default()
+    };
     if let Some(done) = state.done.get(step) {
         let (began, ended) = state.times(done);
+        let caught = state.caught.get(step);
         return wire_types::StepState {
-            phase: "completed".to_owned(),
+            phase: if caught.is_some() { "failed" } else { "completed" }.to_owned(),
             attempt: done.attempt(),
+            iteration: done.iteration(),
             started_at: Some(timestamp(began)),
             completed_at: Some(timestamp(ended)),
             value: outputs.get(step).map(|output| wire(output)),
+            error: caught.cloned().map(failure),
             ..named
         };
     }
     let Some(open) = state.open.get(step) else {
-        return wire_types::StepState { phase: "waiting".to_owned(), ..named };
+        let is_skipped = state.skipped.contains_key(step);
+        let phase = if is_skipped { "skipped" } else { "waiting" }.to_owned();
+        return wire_types::StepState { phase, ..named };
     };
     let named = wire_types::StepState {
         attempt: open.attempt,
+        iteration: open.iteration,
         started_at: open.started.map(timestamp),
         value: data.get(step).map(|data| wire(data)),
+        error: open.last_failure.clone().map(failure),
         ..named
     };
     if state.is_closed() { ended_open(state, step, named) } else { under_way(&open.phase, named) }
@@ -186,12 +212,12 @@ fn ended_open(
 
 fn under_way(phase: &Phase, named: wire_types::StepState) -> wire_types::StepState {
     match phase {
-        Phase::Ready { not_before, .. } => wire_types::StepState {
+        Phase::Ready { not_before, start_by, .. } => wire_types::StepState {
             phase: "ready".to_owned(),
-            due_at: not_before.map(timestamp),
+            due_at: not_before.or(*start_by).map(timestamp),
             ..named
         },
-        Phase::Leased { worker, until } => wire_types::StepState {
+        Phase::Leased { worker, until, .. } => wire_types::StepState {
             phase: "leased".to_owned(),
             worker: worker.clone(),
             due_at: Some(timestamp(*until)),
@@ -276,33 +302,26 @@ pub(in crate::frontdoor) fn dead_run(run: DeadRun) -> wire_types::DeadRun {
     wire_types::DeadRun { handle, reason, since: Some(timestamp(since)) }
 }
 
-/// Reads a blueprint; its faults are found by whoever keeps it.
-pub(in crate::frontdoor) fn blueprint_definition(
-    name: String,
-    steps: Vec<wire_types::BlueprintStep>,
-) -> Definition {
-    let step = |step: wire_types::BlueprintStep| Step {
-        name: step.name.into(),
-        depends_on: step.depends_on.into_iter().map(Into::into).collect(),
-        lease_ms: (step.lease_ms > 0).then_some(step.lease_ms),
-    };
-    Definition { name, steps: steps.into_iter().map(step).collect() }
+/// Reads a request to resume.
+pub(in crate::frontdoor) fn resume_of(
+    request: wire_types::ResumeRequest,
+) -> Result<ResumeRequest, Error> {
+    Ok(ResumeRequest {
+        namespace: namespace(&request.namespace)?,
+        execution: check::execution_id(&request.execution_id)?,
+        keeps_results: !request.from_start,
+        by: check::who(request.by)?,
+        request: check::request_id(request.request_id)?,
+    })
 }
 
-/// A blueprint as it is kept.
-pub(in crate::frontdoor) fn blueprint(stored: &StoredBlueprint) -> wire_types::Blueprint {
-    let step = |step: &Step| wire_types::BlueprintStep {
-        name: step.name.to_string(),
-        depends_on: step.depends_on.iter().map(ToString::to_string).collect(),
-        lease_ms: step.lease_ms.unwrap_or_default(),
-    };
-    wire_types::Blueprint {
-        name: stored.blueprint.name().to_owned(),
-        version: stored.version,
-        hash: stored.blueprint.hash().to_owned(),
-        created_at: Some(timestamp(stored.created)),
-        language: stored.language.clone(),
-        steps: stored.blueprint.steps().iter().map(step).collect(),
+/// What became of a request to resume.
+pub(in crate::frontdoor) fn resumed_as(started: &Started) -> wire_types::ResumeResponse {
+    wire_types::ResumeResponse {
+        generation: started.generation,
+        run_id: started.run.to_string(),
+        started_at: Some(timestamp(started.began)),
+        was_running: started.was_running,
     }
 }
 
@@ -331,6 +350,7 @@ mod tests {
             iteration: 1,
             attempt: 1,
             not_before: None,
+            start_by: None,
         };
         assert_eq!(phases(&[]), ["charge waiting", "ship waiting"]);
         assert_eq!(phases(&[&[ready]]), ["charge ready", "ship waiting"]);
@@ -367,6 +387,8 @@ mod tests {
                 value: Some(wire(&json!({"sum": 7.0}))),
                 error: None,
                 approval_type: "legal".to_owned(),
+                iteration: 1,
+                decided_by: String::new(),
             }
         );
         let execution = described.execution.unwrap();

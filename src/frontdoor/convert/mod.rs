@@ -8,6 +8,7 @@ mod check;
 mod fit;
 #[cfg(test)]
 mod given;
+mod graph;
 mod lazarus;
 mod start;
 mod status;
@@ -18,11 +19,12 @@ mod worker;
 
 pub(super) use blueprint::{definition, faults, validation};
 pub(super) use check::{execution_id, language, request_id, run_id, step, who, words, workflow};
+pub(super) use graph::{blueprint, blueprint_definition, blueprint_put};
 pub(super) use lazarus::{
-    answer, blueprint, blueprint_definition, dead_run, description, filter, history, log_entry,
-    namespace, page, start_of, started, version,
+    answer, dead_run, description, filter, history, log_entry, namespace, page, resume_of,
+    resumed_as, start_of, started, version,
 };
-pub(super) use start::{handle, resumed, start};
+pub(super) use start::{answered, handle, response, resume, resumed, start};
 pub(super) use status::{execution_status, listing, query};
 pub(super) use submission::{Submitted, ack, submitted};
 pub(super) use task::{poll, task};

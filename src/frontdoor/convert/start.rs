@@ -7,8 +7,8 @@ use super::{
     value::{object, timestamp},
 };
 use crate::{
-    engine::{Description, Error, StartRequest, Started},
-    proto::cerebelum::{ExecuteRequest, ExecutionHandle, ExecutionOptions},
+    engine::{Error, ResumeRequest, StartRequest, Started},
+    proto::cerebelum::{ExecuteRequest, ExecutionHandle, ExecutionOptions, ResumeExecutionRequest},
     workflow::{ExecutionId, Namespace, Version},
 };
 
@@ -62,28 +62,58 @@ pub(in crate::frontdoor) fn handle(started: &Started) -> ExecutionHandle {
     }
 }
 
-/// What the SDK hears about a request to resume: an open execution goes on by itself, a closed one
-/// stays closed.
+/// Reads a request of the SDK to resume.
+pub(in crate::frontdoor) fn resume(
+    namespace: Namespace,
+    request: &ResumeExecutionRequest,
+) -> Result<ResumeRequest, Error> {
+    Ok(ResumeRequest {
+        namespace,
+        execution: check::execution_id(&request.execution_id)?,
+        keeps_results: request.skip_completed_steps,
+        by: "somebody".to_owned(),
+        request: String::new(),
+    })
+}
+
+/// What the SDK hears about a request to resume: an open execution goes on by itself, one that
+/// completed stays so.
 ///
 /// The status is one of the three words that the SDK documents; the reason has a field of its own.
-pub(in crate::frontdoor) fn resumed(description: &Description) -> ExecutionHandle {
-    let state = &description.state;
-    let (status, message) = if state.is_closed() {
-        let message = format!(
-            "execution `{}` is {}, and this version can not resume a closed execution; start it \
-             again",
-            state.execution,
-            state.status.word()
-        );
-        ("failed_to_resume", message)
-    } else {
-        ("already_running", String::new())
+pub(in crate::frontdoor) fn resumed(
+    execution: &str,
+    outcome: Result<Started, Error>,
+) -> Result<ExecutionHandle, Error> {
+    let (status, started, message) = match outcome {
+        Ok(started) if started.was_running => ("already_running", Some(started), String::new()),
+        Ok(started) => ("resumed", Some(started), String::new()),
+        Err(error) if matches!(error.whole(), Error::Rejected(_)) => {
+            ("failed_to_resume", None, error.to_string())
+        }
+        Err(error) => return Err(error),
     };
-    ExecutionHandle {
-        execution_id: state.execution.to_string(),
+    Ok(ExecutionHandle {
+        execution_id: execution.to_owned(),
         status: status.to_owned(),
-        started_at: Some(timestamp(state.started)),
+        started_at: started.map(|started| timestamp(started.began)),
         message,
+    })
+}
+
+/// What a person answered, which becomes a step's output; none is an empty object.
+pub(in crate::frontdoor) fn response(
+    fields: Option<prost_types::Struct>,
+) -> Result<serde_json::Value, Error> {
+    object("response", fields)
+}
+
+/// What a client hears about an answer to a step that waited for one.
+pub(in crate::frontdoor) fn answered(execution: &str, status: &str) -> ExecutionHandle {
+    ExecutionHandle {
+        execution_id: execution.to_owned(),
+        status: status.to_owned(),
+        started_at: None,
+        message: String::new(),
     }
 }
 
@@ -91,11 +121,8 @@ pub(in crate::frontdoor) fn resumed(description: &Description) -> ExecutionHandl
 mod tests {
     use serde_json::json;
 
-    use super::{
-        super::{given, value::wire_object},
-        *,
-    };
-    use crate::workflow::{RunId, Timestamp};
+    use super::{super::value::wire_object, *};
+    use crate::workflow::{Rejection, RunId, Timestamp};
 
     fn read(request: ExecuteRequest) -> Result<StartRequest, String> {
         start(Namespace::default(), request).map_err(|error| error.to_string())
@@ -162,15 +189,18 @@ mod tests {
         );
     }
 
-    #[test]
-    fn an_id_that_was_open_is_told_from_a_new_one() {
-        let started = |was_running| Started {
+    fn started(was_running: bool) -> Started {
+        Started {
             execution: ExecutionId::known("order-17").unwrap(),
             generation: 0,
             run: RunId::from_random(1),
             began: Timestamp::from_millis(2_000),
             was_running,
-        };
+        }
+    }
+
+    #[test]
+    fn an_id_that_was_open_is_told_from_a_new_one() {
         assert_eq!(
             handle(&started(false)),
             ExecutionHandle {
@@ -184,15 +214,13 @@ mod tests {
     }
 
     #[test]
-    fn only_an_open_execution_goes_on() {
-        let open = resumed(&given::run(&[]));
-        assert_eq!((open.status.as_str(), open.message.as_str()), ("already_running", ""));
-        let closed = resumed(&given::run(&[&[given::cancelled("")]]));
-        assert_eq!(closed.status, "failed_to_resume");
-        assert_eq!(
-            closed.message,
-            "execution `order-1` is cancelled, and this version can not resume a closed execution; \
-             start it again"
-        );
+    fn a_resumption_is_one_of_three_words() {
+        let word = |outcome| resumed("order-17", outcome).map(|handle| handle.status);
+        assert_eq!(word(Ok(started(false))).unwrap(), "resumed");
+        assert_eq!(word(Ok(started(true))).unwrap(), "already_running");
+        let done = resumed("order-17", Err(Rejection::NothingToResume.into())).unwrap();
+        assert_eq!(done.status, "failed_to_resume");
+        assert!(done.message.starts_with("the execution completed"), "{}", done.message);
+        assert!(word(Err(Error::ShuttingDown)).is_err(), "the caller may ask again");
     }
 }

@@ -33,7 +33,7 @@ pub(in crate::frontdoor) fn execution_status(description: &Description) -> Execu
         status: execution_state(Standing::of(state)).into(),
         started_at: Some(timestamp(state.started)),
         completed_at: state.closed.map(timestamp),
-        current_step_index: count(state.done.len()),
+        current_step_index: count(state.steps_over(blueprint.steps().len())),
         total_steps: count(blueprint.steps().len()),
         current_step_name: current_step(description).map(|it| it.to_string()).unwrap_or_default(),
         completed_steps: steps(description),
@@ -120,15 +120,16 @@ fn completed_step(
     done: &Done,
 ) -> StepStatus {
     let (began, ended) = description.state.times(done);
+    let caught = description.state.caught.get(step);
     StepStatus {
         step_name: step.to_string(),
         step_index: count(place),
-        status: "completed".to_owned(),
+        status: if caught.is_some() { "failed" } else { "completed" }.to_owned(),
         started_at: Some(timestamp(began)),
         completed_at: Some(timestamp(ended)),
         duration_seconds: i32::try_from(ended.since(began).as_secs()).unwrap_or(i32::MAX),
         output: description.outputs.get(step).map(|output| wire_object(output)),
-        error: None,
+        error: caught.map(error_info),
     }
 }
 
@@ -504,6 +505,7 @@ mod tests {
             closed: Some(Timestamp::from_millis(1_003_000)),
             steps: (2, 1),
             error: None,
+            resumes: None,
             correlation_id: String::new(),
             tags: vec![],
         };

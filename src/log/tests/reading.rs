@@ -7,7 +7,7 @@ use serde_json::json;
 use super::support::{Writer, handle, log, seqs};
 use crate::{
     log::{Error, Key, PAYLOAD_BYTES_MAX, RunLog},
-    workflow::{At, Payload},
+    workflow::{At, FOLD_VERSION, Payload},
 };
 
 #[test]
@@ -41,7 +41,7 @@ fn a_tail_without_its_state_is_folded_since_the_snapshot() {
 /// Commit 2 with its state said to be of another fold.
 async fn rewrite_fold_version(log: &RunLog, writer: &Writer) {
     let text = String::from_utf8(writer.last.bytes.to_vec()).unwrap();
-    let text = text.replace("\"fold_v\":1,", "\"fold_v\":999,");
+    let text = text.replace(&format!("\"fold_v\":{FOLD_VERSION},"), "\"fold_v\":999,");
     let (body, _) = text.rsplit_once(",\"sum\":").unwrap();
     let text = format!("{body},\"sum\":\"{}\"}}", crate::log::Sum::of(body.as_bytes()));
     let path = Key::of_commit(&handle().at(2)).path();

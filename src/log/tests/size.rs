@@ -50,8 +50,22 @@ fn begun(step: u64, now: Timestamp) -> Vec<Event> {
     let (iteration, attempt) = (1, 1);
     let (worker, lease_until) = ("worker-1".to_owned(), now.after_millis(300_000));
     vec![
-        Event::StepScheduled { step: step.clone(), iteration, attempt, not_before: None },
-        Event::StepStarted { step, iteration, attempt, worker, lease_until, partial: false },
+        Event::StepScheduled {
+            step: step.clone(),
+            iteration,
+            attempt,
+            not_before: None,
+            start_by: None,
+        },
+        Event::StepStarted {
+            step,
+            iteration,
+            attempt,
+            worker,
+            lease_until,
+            partial: false,
+            close_by: None,
+        },
     ]
 }
 

@@ -234,6 +234,8 @@ pub(super) fn start(input: serde_json::Value) -> Vec<Event> {
         correlation_id: String::new(),
         tags: vec![],
         with_inputs: [("a".into(), true)].into(),
+        arguments: [].into(),
+        resumed: None,
     }))]
 }
 

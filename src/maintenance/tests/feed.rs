@@ -30,6 +30,7 @@ fn record(run: u128, seq: u64, status: Standing) -> Record {
         closed: None,
         steps: (3, 0),
         error: None,
+        resumes: None,
         correlation_id: String::new(),
         tags: vec![],
     }

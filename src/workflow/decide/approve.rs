@@ -1,11 +1,13 @@
 //! A person answers a step that asked for approval.
 
-use super::{advance, still_open};
+use super::{
+    Setting, schedule, still_open,
+    transition::{self, Ended},
+};
 use crate::workflow::{
-    blueprint::Blueprint,
     command::Answer,
     draft::Draft,
-    event::Event,
+    event::{Event, Failure},
     fold::approval_rejected,
     id::StepName,
     payload::Payload,
@@ -13,41 +15,69 @@ use crate::workflow::{
     state::{Phase, State},
 };
 
+/// A person's answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Given<'a> {
+    pub(super) by: &'a str,
+    pub(super) request: &'a str,
+    pub(super) response: &'a Payload,
+    /// Whether the step runs again with it.
+    pub(super) again: bool,
+}
+
 pub(super) fn approve(
     draft: &mut Draft,
-    blueprint: &Blueprint,
+    setting: &Setting<'_>,
     step: Option<&StepName>,
-    by: &str,
-    request: &str,
-    response: &Payload,
+    given: &Given<'_>,
 ) -> Result<Answer, Rejection> {
-    let Some(step) = to_answer(draft, step, request)? else { return Ok(Answer::Unchanged) };
-    draft.emit(Event::ApprovalGranted {
-        step: step.clone(),
-        by: by.to_owned(),
-        request: request.to_owned(),
-        response: response.clone(),
-    });
-    advance::after_completion(draft, blueprint, &step);
+    let Some(step) = to_answer(draft, step, given.request)? else { return Ok(Answer::Unchanged) };
+    let (by, request) = (given.by.to_owned(), given.request.to_owned());
+    let response = given.response.clone();
+    if given.again {
+        let open = &draft.state().open[&step];
+        let (iteration, attempt) = (open.iteration, open.attempt + 1);
+        draft.emit(Event::ApprovalAnswered { step: step.clone(), by, request, response });
+        schedule(draft, setting, &step, iteration, attempt, 0);
+    } else {
+        let choice = transition::choose(draft, setting, &step, Ended::Given(&response));
+        draft.emit(Event::ApprovalGranted { step, by, request, response });
+        transition::go_on(draft, setting, &choice);
+    }
     Ok(Answer::Applied)
 }
 
 pub(super) fn reject(
     draft: &mut Draft,
+    setting: &Setting<'_>,
     step: Option<&StepName>,
     by: &str,
     request: &str,
     reason: &str,
 ) -> Result<Answer, Rejection> {
     let Some(step) = to_answer(draft, step, request)? else { return Ok(Answer::Unchanged) };
-    draft.emit(Event::ApprovalRejected {
+    let rejected = Event::ApprovalRejected {
         step: step.clone(),
         by: by.to_owned(),
         request: request.to_owned(),
         reason: reason.to_owned(),
-    });
-    advance::fail(draft, &step, approval_rejected(by, reason));
+    };
+    not_given(draft, setting, &step, rejected, approval_rejected(by, reason));
     Ok(Answer::Applied)
+}
+
+/// The step fails because nobody approved, of which `event` says how; asking again is up to its rules.
+pub(super) fn not_given(
+    draft: &mut Draft,
+    setting: &Setting<'_>,
+    step: &StepName,
+    event: Event,
+    error: Failure,
+) {
+    let attempt = draft.state().open[step].attempt;
+    let choice = transition::choose(draft, setting, step, Ended::Failed(&error));
+    draft.emit(event);
+    transition::go_on_failed(draft, setting, &choice, (attempt, error));
 }
 
 /// The step that the answer is for; none when the request was applied before.

@@ -1,16 +1,14 @@
 //! A worker shows that it still works on an attempt.
 
-use super::{Policy, lease_step::lease_end, still_open};
+use super::{Setting, lease_step::lease_end, still_open};
 use crate::workflow::{
-    blueprint::Blueprint, command::Answer, draft::Draft, event::Event, id::Task,
-    rejection::Rejection, state::Phase,
+    command::Answer, draft::Draft, event::Event, id::Task, rejection::Rejection, state::Phase,
 };
 
 /// Extends the lease when under half of it is left, so that a heartbeat rarely costs a commit.
 pub(super) fn decide(
     draft: &mut Draft,
-    blueprint: &Blueprint,
-    policy: &Policy,
+    setting: &Setting<'_>,
     task: &Task,
     worker: &str,
 ) -> Result<Answer, Rejection> {
@@ -19,7 +17,7 @@ pub(super) fn decide(
     let no_lease = || Rejection::NoLease { step: step.clone(), worker: worker.to_owned() };
     let open = draft.state().open.get(&step).ok_or_else(no_lease)?;
     let until = match &open.phase {
-        Phase::Leased { worker: holder, until }
+        Phase::Leased { worker: holder, until, .. }
             if holder == worker && open.iteration == iteration && open.attempt == attempt =>
         {
             *until
@@ -29,7 +27,7 @@ pub(super) fn decide(
         | Phase::Sleeping { .. }
         | Phase::Approval { .. } => return Err(no_lease()),
     };
-    let lease_until = lease_end(draft, blueprint, policy, task);
+    let lease_until = lease_end(draft, setting, task);
     let (left, whole) = (until.since(draft.now()), lease_until.since(draft.now()));
     if left > whole / 2 {
         return Ok(Answer::Unchanged);

@@ -1,8 +1,7 @@
 //! A worker is to have a step to itself for a while.
 
-use super::{Policy, still_open};
+use super::{Setting, still_open};
 use crate::workflow::{
-    blueprint::Blueprint,
     command::Answer,
     draft::Draft,
     event::{Event, LossReason},
@@ -16,8 +15,7 @@ use crate::workflow::{
 /// A worker that lacks the step is refused, whoever matched them: it would only send it back.
 pub(super) fn decide(
     draft: &mut Draft,
-    blueprint: &Blueprint,
-    policy: &Policy,
+    setting: &Setting<'_>,
     task: &Task,
     worker: &str,
     partial: bool,
@@ -46,7 +44,9 @@ pub(super) fn decide(
         {
             true
         }
-        Phase::Leased { worker: holder, until } if attempt == open.attempt && holder == worker => {
+        Phase::Leased { worker: holder, until, .. }
+            if attempt == open.attempt && holder == worker =>
+        {
             return Ok(Answer::Leased { until: *until });
         }
         Phase::Leased { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => {
@@ -62,21 +62,30 @@ pub(super) fn decide(
         let reason = LossReason::NotFetched;
         draft.emit(Event::AttemptLost { step: step.clone(), attempt: attempt - 1, reason });
     }
-    let lease_until = lease_end(draft, blueprint, policy, task);
-    let worker = worker.to_owned();
-    draft.emit(Event::StepStarted { step, iteration, attempt, worker, lease_until, partial });
+    let lease_until = lease_end(draft, setting, task);
+    let close_ms = setting.blueprint.step(&step).and_then(|(_, step)| step.start_to_close_ms);
+    draft.emit(Event::StepStarted {
+        step,
+        iteration,
+        attempt,
+        worker: worker.to_owned(),
+        lease_until,
+        partial,
+        close_by: close_ms.map(|close_ms| draft.now().after_millis(close_ms)),
+    });
     Ok(Answer::Leased { until: lease_until })
 }
 
-/// When a lease of `task` that begins now ends.
+/// When a lease of `task` that begins now ends. With a heartbeat timeout each sign of life gives only
+/// so long: then the work counts as lost with its worker.
 pub(super) fn lease_end(
     draft: &Draft,
-    blueprint: &Blueprint,
-    policy: &Policy,
+    setting: &Setting<'_>,
     task: &Task,
 ) -> crate::workflow::Timestamp {
-    let own = blueprint.step(&task.step).and_then(|(_, step)| step.lease_ms);
-    draft.now().after_millis(own.unwrap_or_else(|| policy.lease_ms()))
+    let step = setting.blueprint.step(&task.step).map(|(_, step)| step);
+    let own = step.and_then(|step| step.heartbeat_ms.or(step.lease_ms));
+    draft.now().after_millis(own.unwrap_or_else(|| setting.policy.lease_ms()))
 }
 
 #[cfg(test)]

@@ -5,53 +5,77 @@
 //! any other is kept and counts if the running lease ends without a result. Were it otherwise, a step
 //! that outlasts its lease and is silent until it submits would be superseded for ever.
 
-use super::{Policy, advance, still_open};
+use super::{
+    Setting, adapt, failure, schedule, still_open,
+    transition::{self, Ended},
+};
 use crate::workflow::{
     blueprint::Blueprint,
     command::Answer,
     draft::Draft,
     event::{Event, Failure},
     id::Task,
-    inputs,
     outcome::Outcome,
     payload::Payload,
     rejection::Rejection,
-    state::{OpenStep, Phase},
+    state::{Iteration, OpenStep, Phase},
 };
 
 pub(super) fn decide(
     draft: &mut Draft,
-    blueprint: &Blueprint,
-    policy: &Policy,
+    setting: &Setting<'_>,
     task: &Task,
     worker: &str,
     outcome: &Outcome,
 ) -> Result<Answer, Rejection> {
-    if is_repetition(draft, task) {
+    if is_repetition(draft, task, outcome) {
         return Ok(Answer::Unchanged);
     }
     still_open(draft)?;
-    let open = open_step(draft, blueprint, task)?.clone();
+    let open = open_step(draft, setting.blueprint, task)?.clone();
+    let has_ended = task.attempt <= open.counted;
     match &outcome {
-        Outcome::Succeeded(result) => complete(draft, blueprint, task, result),
+        Outcome::Succeeded(result) => complete(draft, setting, task, result),
+        // Said before; the step has gone on to another attempt since.
+        Outcome::Sleep { .. }
+        | Outcome::Approval { .. }
+        | Outcome::Failed(_)
+        | Outcome::NotFound
+        | Outcome::CallMismatch { .. }
+            if has_ended =>
+        {
+            return Ok(Answer::Unchanged);
+        }
         Outcome::Sleep { duration_ms, data } => sleep(draft, task, *duration_ms, data),
         Outcome::Approval { approval_type, data, timeout_ms } => {
             ask(draft, task, approval_type, data, *timeout_ms);
         }
-        Outcome::Failed(failure) => return Ok(fail(draft, task, &open, failure)),
-        Outcome::NotFound => return Ok(reroute(draft, policy, task, worker, &open)),
-        Outcome::CallMismatch { with_inputs, failure } => {
-            return Ok(adapt(draft, blueprint, task, &open, *with_inputs, failure));
+        Outcome::Failed(failure) => return Ok(fail(draft, setting, task, &open, failure)),
+        Outcome::NotFound => return Ok(reroute(draft, setting, task, worker, &open)),
+        Outcome::CallMismatch { mismatch, failure } => {
+            let corrected = adapt::decide(draft, setting, task, &open, mismatch);
+            return Ok(corrected.unwrap_or_else(|| fail(draft, setting, task, &open, failure)));
         }
     }
     Ok(Answer::Applied)
 }
 
 /// Whether this very attempt's end stands in the log already.
-fn is_repetition(draft: &Draft, task: &Task) -> bool {
+fn is_repetition(draft: &Draft, task: &Task, outcome: &Outcome) -> bool {
     let state = draft.state();
+    let is_last_of_iteration_before = |Iteration(iteration, attempt): &Iteration| {
+        task.iteration + 1 == *iteration && task.attempt == *attempt
+    };
+    if state.iterations.get(&task.step).is_some_and(is_last_of_iteration_before) {
+        return true;
+    }
     if let Some(done) = state.done.get(&task.step) {
-        return done.iteration() == task.iteration && done.attempt() == task.attempt;
+        // An attempt whose failure was caught may have been given up, and succeed too late.
+        let is_too_late =
+            state.caught.contains_key(&task.step) && matches!(outcome, Outcome::Succeeded(_));
+        return !is_too_late
+            && done.iteration() == task.iteration
+            && done.attempt() == task.attempt;
     }
     let Some(open) = state.open.get(&task.step) else { return false };
     if open.iteration != task.iteration {
@@ -76,16 +100,16 @@ fn open_step<'a>(
     let step = task.step.clone();
     let never_handed_out =
         || Rejection::UnknownAttempt { step: step.clone(), attempt: task.attempt };
+    if blueprint.step(&task.step).is_none() {
+        return Err(Rejection::UnknownStep { step, workflow: blueprint.name().to_owned() });
+    }
+    if task.iteration < state.iteration(&task.step) {
+        return Err(Rejection::Superseded { step });
+    }
     let Some(open) = state.open.get(&task.step) else {
-        if blueprint.step(&task.step).is_none() {
-            return Err(Rejection::UnknownStep { step, workflow: blueprint.name().to_owned() });
-        }
         let is_done = state.done.contains_key(&task.step);
         return Err(if is_done { Rejection::Superseded { step } } else { never_handed_out() });
     };
-    if task.iteration < open.iteration {
-        return Err(Rejection::Superseded { step });
-    }
     let is_given = match open.phase {
         Phase::Leased { .. } => task.attempt <= open.attempt,
         // Only an attempt whose call was corrected is ready after it was handed out.
@@ -101,11 +125,12 @@ fn open_step<'a>(
     Ok(open)
 }
 
-fn complete(draft: &mut Draft, blueprint: &Blueprint, task: &Task, result: &Payload) {
+fn complete(draft: &mut Draft, setting: &Setting<'_>, task: &Task, result: &Payload) {
+    let choice = transition::choose(draft, setting, &task.step, Ended::Given(result));
     let Task { step, iteration, attempt } = task.clone();
     let result = result.clone();
     draft.emit(Event::StepCompleted { step, iteration, attempt, result });
-    advance::after_completion(draft, blueprint, &task.step);
+    transition::go_on(draft, setting, &choice);
 }
 
 fn sleep(draft: &mut Draft, task: &Task, duration_ms: u64, data: &Payload) {
@@ -135,8 +160,14 @@ fn ask(
     });
 }
 
-fn fail(draft: &mut Draft, task: &Task, open: &OpenStep, failure: &Failure) -> Answer {
-    let Task { step, iteration, attempt } = task.clone();
+fn fail(
+    draft: &mut Draft,
+    setting: &Setting<'_>,
+    task: &Task,
+    open: &OpenStep,
+    failure: &Failure,
+) -> Answer {
+    let Task { step, attempt, .. } = task.clone();
     let error = failure.clone();
     if attempt < open.attempt && has_running_lease(draft, open) {
         // One failure is enough to count; of several, the newest attempt's is kept.
@@ -145,8 +176,7 @@ fn fail(draft: &mut Draft, task: &Task, open: &OpenStep, failure: &Failure) -> A
         }
         draft.emit(Event::AttemptFailed { step, attempt, error });
     } else {
-        draft.emit(Event::StepFailed { step, iteration, attempt, error });
-        advance::fail(draft, &task.step, failure.clone());
+        failure::count(draft, setting, &step, attempt, error);
     }
     Answer::Applied
 }
@@ -161,7 +191,7 @@ fn has_running_lease(draft: &Draft, open: &OpenStep) -> bool {
 /// The worker lacks the step: another one is asked, and this one not again for the time of a lease.
 fn reroute(
     draft: &mut Draft,
-    policy: &Policy,
+    setting: &Setting<'_>,
     task: &Task,
     worker: &str,
     open: &OpenStep,
@@ -171,59 +201,25 @@ fn reroute(
         return Answer::Unchanged;
     }
     let Task { step, iteration, attempt } = task.clone();
-    let until = draft.now().after(policy.lease);
+    let until = draft.now().after(setting.policy.lease);
     draft.emit(Event::StepRerouted {
         step: step.clone(),
         attempt,
         worker: worker.to_owned(),
         until,
     });
-    if !advance::count_kept_failure(draft, &task.step) {
-        let attempt = attempt + 1;
-        draft.emit(Event::StepScheduled { step, iteration, attempt, not_before: None });
+    if !failure::count_kept(draft, setting, &task.step) {
+        schedule(draft, setting, &step, iteration, attempt + 1, 0);
     }
     Answer::Applied
 }
 
 /// Whether `attempt` is the one that a worker has.
-fn is_leased(open: &OpenStep, attempt: u32) -> bool {
+pub(super) fn is_leased(open: &OpenStep, attempt: u32) -> bool {
     match &open.phase {
         Phase::Leased { .. } => attempt == open.attempt,
         Phase::Ready { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => false,
     }
-}
-
-/// The call was guessed wrongly: the same attempt is handed out once more, called the other way.
-///
-/// Nothing ran, so that it counts as nothing; but a call that was corrected, or that contradicts how
-/// it was sent, is the step's own failure.
-fn adapt(
-    draft: &mut Draft,
-    blueprint: &Blueprint,
-    task: &Task,
-    open: &OpenStep,
-    with_inputs: bool,
-    failure: &Failure,
-) -> Answer {
-    let is_sent_so = inputs::with_inputs(blueprint, draft.state(), &task.step) == with_inputs;
-    let was_guessed = match open.adapted {
-        // Called before the correction, or (the one attempt that was handed out twice) perhaps.
-        Some(adapted) => task.attempt <= adapted && is_sent_so,
-        None => !is_sent_so,
-    };
-    if !was_guessed {
-        return fail(draft, task, open, failure);
-    }
-    if open.adapted.is_some() || !is_leased(open, task.attempt) {
-        // Corrected already; or the newer attempt finds it out by itself.
-        return Answer::Unchanged;
-    }
-    let Task { step, iteration, attempt } = task.clone();
-    draft.emit(Event::InputsAdapted { step: step.clone(), attempt, with_inputs });
-    if !advance::count_kept_failure(draft, &task.step) {
-        draft.emit(Event::StepScheduled { step, iteration, attempt, not_before: None });
-    }
-    Answer::Applied
 }
 
 #[cfg(test)]

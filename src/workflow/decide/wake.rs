@@ -1,27 +1,36 @@
 //! Time has passed: do whatever is due. Idempotent; on a run with nothing due it decides nothing.
 
-use super::advance;
+use super::{
+    Setting, approve, failure, schedule,
+    transition::{self, Ended},
+};
 use crate::workflow::{
-    blueprint::Blueprint,
     command::Answer,
     draft::Draft,
-    event::{Event, LossReason},
+    event::{Event, Failure, LossReason},
     fold::approval_timed_out,
     id::StepName,
     retry,
     state::{OpenStep, Phase},
+    time::Timestamp,
 };
 
-pub(super) fn decide(draft: &mut Draft, blueprint: &Blueprint) -> Answer {
+pub(super) fn decide(draft: &mut Draft, setting: &Setting<'_>) -> Answer {
     let before = draft.len();
     if !draft.state().is_closed() {
         end_of_execution(draft);
     }
-    for step in due_steps(draft) {
+    for (step, since) in due_steps(draft) {
         if draft.state().is_closed() {
             break;
         }
-        wake_step(draft, blueprint, &step);
+        // What came before may have led past the step, or back over it.
+        let is_as_it_was =
+            |open: &&OpenStep| (open.iteration, open.attempt) == since && is_due(open, draft.now());
+        let open = draft.state().open.get(&step).filter(is_as_it_was).cloned();
+        if let Some(open) = open {
+            wake_step(draft, setting, &step, &open);
+        }
     }
     if draft.len() == before { Answer::Unchanged } else { Answer::Applied }
 }
@@ -33,46 +42,59 @@ fn end_of_execution(draft: &mut Draft) {
     }
 }
 
-/// The open steps whose time has come.
-fn due_steps(draft: &Draft) -> Vec<StepName> {
-    let now = draft.now();
-    let is_due = |step: &OpenStep| match &step.phase {
-        Phase::Leased { until, .. } | Phase::Sleeping { until, .. } => *until <= now,
-        Phase::Approval { due, .. } => due.is_some_and(|due| due <= now),
-        Phase::Ready { .. } => false,
-    };
-    let open = draft.state().open.iter();
-    open.filter(|(_, step)| is_due(step)).map(|(name, _)| name.clone()).collect()
+/// The open steps whose time has come, with their iteration and attempt.
+fn due_steps(draft: &Draft) -> Vec<(StepName, (u32, u32))> {
+    let open = draft.state().open.iter().filter(|(_, open)| is_due(open, draft.now()));
+    open.map(|(name, open)| (name.clone(), (open.iteration, open.attempt))).collect()
 }
 
-fn wake_step(draft: &mut Draft, blueprint: &Blueprint, step: &StepName) {
-    let Some(open) = draft.state().open.get(step).cloned() else { return };
+fn is_due(open: &OpenStep, now: Timestamp) -> bool {
+    let is_past = |due: &Option<Timestamp>| due.is_some_and(|due| due <= now);
     match &open.phase {
-        Phase::Sleeping { .. } => {
+        Phase::Leased { until, close_by, .. } => *until <= now || is_past(close_by),
+        Phase::Sleeping { until, .. } => *until <= now,
+        Phase::Approval { due, .. } => is_past(due),
+        Phase::Ready { start_by, .. } => is_past(start_by),
+    }
+}
+
+fn wake_step(draft: &mut Draft, setting: &Setting<'_>, step: &StepName, open: &OpenStep) {
+    match &open.phase {
+        Phase::Sleeping { data, .. } => {
+            let choice = transition::choose(draft, setting, step, Ended::Stored(data));
             draft.emit(Event::SleepEnded { step: step.clone() });
-            advance::after_completion(draft, blueprint, step);
+            transition::go_on(draft, setting, &choice);
         }
         Phase::Approval { .. } => {
-            draft.emit(Event::ApprovalTimedOut { step: step.clone() });
-            advance::fail(draft, step, approval_timed_out());
+            let event = Event::ApprovalTimedOut { step: step.clone() };
+            approve::not_given(draft, setting, step, event, approval_timed_out());
         }
-        Phase::Leased { .. } => end_lease(draft, step, &open),
-        Phase::Ready { .. } => {}
+        Phase::Leased { close_by, .. } if close_by.is_some_and(|due| due <= draft.now()) => {
+            let error = too_late("start_to_close_timeout", "the attempt took longer than it may");
+            failure::count(draft, setting, step, open.attempt, error);
+        }
+        Phase::Leased { .. } => end_lease(draft, setting, step, open),
+        Phase::Ready { .. } => {
+            let error = too_late("schedule_to_start_timeout", "no worker took the step in time");
+            failure::finally(draft, setting, step, open.attempt, error);
+        }
     }
+}
+
+fn too_late(kind: &str, message: &str) -> Failure {
+    Failure { kind: kind.to_owned(), message: message.to_owned(), stacktrace: String::new() }
 }
 
 /// A lease ended without a result: a failure of an older attempt now counts; else the work is lost
 /// and tried again, later each time.
-fn end_lease(draft: &mut Draft, step: &StepName, open: &OpenStep) {
-    if advance::count_kept_failure(draft, step) {
+fn end_lease(draft: &mut Draft, setting: &Setting<'_>, step: &StepName, open: &OpenStep) {
+    if failure::count_kept(draft, setting, step) {
         return;
     }
-    let (step, iteration) = (step.clone(), open.iteration);
     let reason = LossReason::LeaseEnded;
     draft.emit(Event::AttemptLost { step: step.clone(), attempt: open.attempt, reason });
     let delay_ms = retry::lost_work_delay_ms(open.losses, |bound| draft.jitter(bound));
-    let not_before = Some(draft.now().after_millis(delay_ms));
-    draft.emit(Event::StepScheduled { step, iteration, attempt: open.attempt + 1, not_before });
+    schedule(draft, setting, step, open.iteration, open.attempt + 1, delay_ms);
 }
 
 #[cfg(test)]

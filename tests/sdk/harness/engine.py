@@ -53,10 +53,15 @@ class Engine:
         """Where workers and stubs connect."""
         return f"127.0.0.1:{self.grpc_port}"
 
+    @property
+    def command(self) -> list[str]:
+        """The command, and the option that names its store."""
+        return ["serve", "--store", self.store]
+
     def start(self) -> Engine:
         """Starts it and waits until /readyz says so."""
         argv = [
-            *[str(binary()), "serve", "--store", self.store],
+            *[str(binary()), *self.command],
             *["--grpc", self.address, "--http", f"127.0.0.1:{self.http_port}"],
             *self.options,
         ]
@@ -132,6 +137,31 @@ class Engine:
             for commit in self.commits(execution)
             for event in commit["events"]
         ]
+
+
+class TlsEngine(Engine):
+    """One `lazarus dev` that lets workers in by certificate, on a port beside the plain one."""
+
+    def __init__(self, folder: Path, certificates: Path, *options: str) -> None:
+        super().__init__(folder, str(folder / "store"), *options)
+        self.tls_port = free_port()
+        self.options += [
+            *["--grpc-tls", f"127.0.0.1:{self.tls_port}"],
+            *["--tls-cert", str(certificates / "server.crt")],
+            *["--tls-key", str(certificates / "server.key")],
+            *["--tls-client-ca", str(certificates / "ca.crt")],
+        ]
+
+    @property
+    def command(self) -> list[str]:
+        return ["dev", "--dir", self.store, "--log", "info"]
+
+
+def make_certificates(folder: Path) -> Path:
+    """A set of `lazarus dev-certs`, in `folder`."""
+    argv = [str(binary()), "dev-certs", str(folder)]
+    subprocess.run(argv, env=environment(), check=True, capture_output=True, timeout=30)
+    return folder
 
 
 def parse_commits(text: str) -> list[dict[str, Any]]:

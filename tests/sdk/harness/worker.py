@@ -1,8 +1,9 @@
-"""Workers: the published SDK's `Worker`, unmodified, one per process, for it blocks its event loop."""
+"""Workers: those of the published SDK, unmodified, one per process, for they block their event loop."""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -41,3 +42,32 @@ class WorkerProcess(Child):
     def registrations(self) -> int:
         """How often the engine accepted it: once, and once more for every reconnect."""
         return self.output().count("registered successfully")
+
+
+class GenericWorker(Child):
+    """`python -m cerebelum.worker`, in a home and a project of its own."""
+
+    def __init__(self, port: int, workflow: Path, certificates: Path, scratch: Path) -> None:
+        project, home = scratch / "project", scratch / "home"
+        keys = home / ".cerebelum" / "certs"
+        for folder in (project, keys):
+            folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(workflow, project / "workflow.py")
+        for name in ("ca.crt", "client.crt", "client.key"):
+            shutil.copy(certificates / name, keys)
+        env = environment(
+            HOME=str(home),
+            CEREBELUM_ENGINE="localhost",
+            CEREBELUM_GRPC_PORT=str(port),
+            FLOW_SCRATCH=str(scratch),
+        )
+        argv = [sys.executable, "-m", "cerebelum.worker"]
+        super().__init__("the generic worker", argv, scratch / "generic.log", env, project)
+
+    def wait_until_registered(self, seconds: float = 30.0) -> GenericWorker:
+        def registered() -> bool:
+            assert self.is_up(), f"{self.name} ended:\n{self.log_tail()}"
+            return "Worker registered" in self.output()
+
+        eventually(registered, f"{self.name} registers", seconds)
+        return self

@@ -3,6 +3,8 @@
 //! [`Run`] itself checks, for each commit, that folding its events and reading its snapshot back give
 //! the state that the draft came to.
 
+mod graphs;
+
 use proptest::{collection::vec, prelude::*};
 
 use super::{
@@ -24,9 +26,13 @@ fn blueprints() -> impl Strategy<Value = Blueprint> {
                 .filter(|on| mask >> on & 1 == 1)
                 .map(|on| NAMES[on].into())
                 .collect(),
-            lease_ms: None,
+            ..Step::default()
         });
-        let definition = Definition { name: "orders".to_owned(), steps: steps.collect() };
+        let definition = Definition {
+            name: "orders".to_owned(),
+            steps: steps.collect(),
+            ..Definition::default()
+        };
         Blueprint::new(definition).expect("a graph in order")
     })
 }

@@ -1,63 +1,65 @@
-//! Which step waits for which: data flow, and order where there is none.
+//! Which step waits for which: data flow, order where there is none, and rules that may still change
+//! the way.
 //!
-//! A step waits for the steps it depends on. A step that depends on none, and is not the first of
-//! the timeline, waits for everything before it that does not itself wait for the step (so that
-//! `a >> b` stays ordered without data flow, and `a >> [b(a), c(a)]` runs in parallel).
+//! * A step waits for the steps it depends on.
+//! * A step that depends on none, and is not the first of the timeline, waits for everything before
+//!   it that does not itself wait for the step (so that `a >> b` stays ordered without data flow, and
+//!   `a >> [b(a), c(a)]` runs in parallel). So does a step to which a rule leads forward.
+//! * A step with a rule that looks at its *output* holds up all that comes after it in the timeline:
+//!   what the rule jumps over must not have begun. A rule that only catches failures holds up
+//!   nothing: without it the failure would end the execution just as late.
+//! * A target outside the timeline (an aside) waits for the steps before it whose rules lead to it.
 //!
-//! Source: the local executor of the Cerebelum SDK; docs/cerebelum.md "Order".
+//! Source: the local executors of the Cerebelum SDK; docs/cerebelum.md "Order" and "Rules".
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::{blueprint::Step, id::StepName};
+use super::{
+    definition::{RuleKind, Step},
+    rules::{Route, Target},
+};
+use crate::workflow::{condition::Condition, id::StepName};
 
-/// The edges of a blueprint, by place in the timeline.
+/// The edges of a blueprint, by place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// For each step, the steps that must be over before it is ready.
     waits_for: Vec<Vec<usize>>,
     /// For each step, the steps that wait for it.
     awaited_by: Vec<Vec<usize>>,
+    /// For each step that runs only when a rule chooses it, the last place with such a rule.
+    by_choice: Vec<Option<usize>>,
 }
 
 impl Plan {
-    /// Plans `steps`, whose names are unique and whose dependencies exist.
+    /// Plans `steps`, whose names are unique and whose dependencies exist; the first `timeline` of
+    /// them are the timeline's. With routes, the timeline is in order.
     ///
     /// The error is a circle of dependencies, in words.
-    pub(crate) fn new(steps: &[Step], index: &HashMap<StepName, usize>) -> Result<Self, String> {
-        let mut waits_for: Vec<Vec<usize>> = steps
-            .iter()
-            .map(|step| {
-                let mut places: Vec<usize> =
-                    step.depends_on.iter().filter_map(|name| index.get(name).copied()).collect();
-                places.sort_unstable();
-                places.dedup();
-                places
-            })
-            .collect();
+    pub(crate) fn new(
+        steps: &[Step],
+        timeline: usize,
+        index: &HashMap<StepName, usize>,
+        routes: &[Vec<Route>],
+    ) -> Result<Self, String> {
+        let mut waits_for = data_flow(&steps[..timeline], index);
         if let Some(circle) = circle(&waits_for) {
             let names: Vec<&str> = circle.iter().map(|&at| &*steps[at].name).collect();
             return Err(names.join(" -> "));
         }
+        let choices = Choices::of(routes);
         let is_in_order =
             waits_for.iter().enumerate().all(|(place, all)| all.iter().all(|&at| at < place));
-        let mut awaited_by = turned_round(&waits_for);
-        let mut last = 0;
-        for place in 1..steps.len() {
-            if !steps[place].depends_on.is_empty() {
-                continue;
-            }
-            let earlier = if is_in_order {
-                everything_since(last, place, &waits_for)
-            } else {
-                everything_before(place, &waits_for, &awaited_by)
-            };
-            for &before in &earlier {
-                awaited_by[before].push(place);
-            }
-            waits_for[place] = earlier;
-            last = place;
+        if is_in_order {
+            in_order(&mut waits_for, &steps[..timeline], routes, &choices);
+        } else {
+            out_of_order(&mut waits_for, &steps[..timeline]);
         }
-        Ok(Self { waits_for, awaited_by })
+        for place in timeline..steps.len() {
+            waits_for.push(choices.leading_to(place).collect());
+        }
+        let by_choice = (0..steps.len()).map(|place| choices.last_over(place, timeline)).collect();
+        Ok(Self { awaited_by: turned_round(&waits_for), waits_for, by_choice })
     }
 
     /// The steps that must be over before the step at `place` is ready.
@@ -70,13 +72,126 @@ impl Plan {
         &self.awaited_by[place]
     }
 
-    /// The steps that wait for nothing.
-    pub(crate) fn first(&self) -> impl Iterator<Item = usize> {
-        self.waits_for
-            .iter()
-            .enumerate()
-            .filter(|(_, earlier)| earlier.is_empty())
-            .map(|(place, _)| place)
+    /// For each place, whether it waits for any of `places`, directly or not.
+    pub(crate) fn all_after(&self, places: Vec<usize>) -> Vec<bool> {
+        reached(places, &self.awaited_by)
+    }
+
+    /// Whether the step at `place` runs only when a rule chooses it.
+    pub(crate) fn is_by_choice(&self, place: usize) -> bool {
+        self.by_choice[place].is_some()
+    }
+
+    /// Where a step that runs by choice is decided upon at the latest; none: it runs in any case.
+    pub(crate) fn decided_at(&self, place: usize) -> Option<usize> {
+        self.by_choice[place]
+    }
+}
+
+/// Which rules lead forward to which places.
+#[derive(Debug, Default)]
+struct Choices {
+    /// For each target, the places whose rules lead forward to it.
+    forward: HashMap<usize, BTreeSet<usize>>,
+    /// For each target, those of them that leave it out when they do not choose it.
+    exclusive: HashMap<usize, BTreeSet<usize>>,
+}
+
+impl Choices {
+    fn of(routes: &[Vec<Route>]) -> Self {
+        let mut choices = Self::default();
+        for (from, routes) in routes.iter().enumerate() {
+            let forward = |kind: RuleKind| -> BTreeSet<usize> {
+                let of_kind = routes.iter().filter(|route| route.kind == kind);
+                let target = |route: &Route| match route.target {
+                    Target::Step(to) => Some(to).filter(|&to| to > from),
+                    Target::End => None,
+                };
+                of_kind.filter_map(target).collect()
+            };
+            let (mut diverges, branches) = (forward(RuleKind::Diverge), forward(RuleKind::Branch));
+            for &to in diverges.iter().chain(&branches) {
+                choices.forward.entry(to).or_default().insert(from);
+            }
+            // A lone way forward that is always taken is a jump and no choice.
+            let is_always = |route: &Route| {
+                route.kind == RuleKind::Diverge
+                    && route.condition.as_ref().is_some_and(Condition::is_always)
+            };
+            if diverges.len() == 1 && routes.iter().any(is_always) {
+                diverges.clear();
+            }
+            // One way forward is a short cut past what lies between; several are alternatives.
+            let alternatives = branches.iter().filter(|_| branches.len() > 1);
+            for &to in diverges.iter().chain(alternatives) {
+                choices.exclusive.entry(to).or_default().insert(from);
+            }
+        }
+        choices
+    }
+
+    fn leading_to(&self, place: usize) -> impl Iterator<Item = usize> {
+        self.forward.get(&place).into_iter().flatten().copied()
+    }
+
+    /// Where a step that runs by choice is decided upon at the latest. An aside never runs in any
+    /// case, whatever it takes.
+    fn last_over(&self, place: usize, timeline: usize) -> Option<usize> {
+        if place >= timeline {
+            return Some(usize::MAX);
+        }
+        self.exclusive.get(&place)?.last().copied()
+    }
+}
+
+fn data_flow(steps: &[Step], index: &HashMap<StepName, usize>) -> Vec<Vec<usize>> {
+    let places = |step: &Step| {
+        let mut places: Vec<usize> =
+            step.depends_on.iter().filter_map(|name| index.get(name).copied()).collect();
+        places.sort_unstable();
+        places.dedup();
+        places
+    };
+    steps.iter().map(places).collect()
+}
+
+/// Adds order and rules to the data flow of a timeline in which no step waits for a later one.
+fn in_order(
+    waits_for: &mut [Vec<usize>],
+    steps: &[Step],
+    routes: &[Vec<Route>],
+    choices: &Choices,
+) {
+    // The last step before that waits for all before itself, and the last that holds up the others.
+    let (mut last, mut holds_up) = (0, None);
+    for place in 0..steps.len() {
+        let is_target = choices.leading_to(place).next().is_some();
+        if place > 0 && (steps[place].depends_on.is_empty() || is_target) {
+            waits_for[place] = everything_since(last, place, waits_for);
+            last = place;
+        } else if let Some(before) = holds_up
+            && !waits_for[place].contains(&before)
+        {
+            waits_for[place].push(before);
+        }
+        if routes[place].iter().any(Route::is_of_value) {
+            holds_up = Some(place);
+        }
+    }
+}
+
+/// Adds order to the data flow of a timeline in which steps wait for later ones.
+fn out_of_order(waits_for: &mut [Vec<usize>], steps: &[Step]) {
+    let mut awaited_by = turned_round(waits_for);
+    for place in 1..steps.len() {
+        if !steps[place].depends_on.is_empty() {
+            continue;
+        }
+        let earlier = everything_before(place, waits_for, &awaited_by);
+        for &before in &earlier {
+            awaited_by[before].push(place);
+        }
+        waits_for[place] = earlier;
     }
 }
 
@@ -172,7 +287,7 @@ enum Seen {
 
 #[cfg(test)]
 mod tests {
-    use super::super::blueprint::tests::blueprint;
+    use super::super::tests::blueprint;
 
     fn waits(steps: &[(&str, &[&str])]) -> Vec<Vec<usize>> {
         let blueprint = blueprint(steps);
