@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lazarus::{
     engine::{Record, Standing},
     log::{Commit, Key},
-    workflow::{Attention, Phase, RunId, Seq, State, TaskToken, Timestamp},
+    workflow::{Attention, OpenStep, Phase, RunId, Seq, State, TaskToken, Timestamp},
 };
 use object_store::path::Path;
 
@@ -118,8 +118,10 @@ impl Audit {
     pub fn refused(&self, token: &TaskToken, why: &str) {
         let step = (token.task.step.clone(), token.task.iteration);
         let is_so = self.known().runs.get(&token.handle.run).is_some_and(|run| {
+            let went_back = |open: &OpenStep| open.iteration > token.task.iteration;
             let is_over = run.state.open.get(&step.0).is_none_or(|open| {
-                matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
+                went_back(open)
+                    || matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
             });
             run.state.is_closed() || (is_over && run.answered.contains(&step))
         });
@@ -133,10 +135,12 @@ impl Audit {
     }
 
     /// A person was told that a step of a run does not wait for an answer.
-    pub fn does_not_wait(&self, run: RunId, step: &str, why: &str) {
+    pub fn does_not_wait(&self, run: RunId, (step, iteration): (&str, u32), why: &str) {
         let waits = self.known().runs.get(&run).is_some_and(|run| {
             let open = run.state.open.get(step).filter(|_| !run.state.is_closed());
-            open.is_some_and(|open| matches!(open.phase, Phase::Approval { .. }))
+            open.is_some_and(|open| {
+                open.iteration == iteration && matches!(open.phase, Phase::Approval { .. })
+            })
         });
         self.blame(holds(!waits, || format!("step {step} of run {run} waits, but: {why}")));
     }

@@ -153,7 +153,8 @@ impl Clients {
             }
             for (step, open) in &seen.state.open {
                 if matches!(open.phase, Phase::Approval { .. }) && self.chance.happens(500) {
-                    self.answer(&seen, step, &format!("answer-{number}-{turn}-{step}")).await;
+                    let asked = format!("answer-{number}-{turn}-{step}-{}", open.iteration);
+                    self.answer(&seen, (step, open.iteration), &asked).await;
                 }
             }
         }
@@ -182,7 +183,12 @@ impl Clients {
     }
 
     /// Approves or rejects what waits.
-    async fn answer(self: &Arc<Self>, seen: &Description, step: &str, request: &str) {
+    async fn answer(
+        self: &Arc<Self>,
+        seen: &Description,
+        (step, iteration): (&str, u32),
+        request: &str,
+    ) {
         let approves = !self.chance.happens(100);
         let send = || {
             let clients = Arc::clone(self);
@@ -206,7 +212,7 @@ impl Clients {
                 match &answer {
                     Ok(_) => audit.applied(&request),
                     Err(Unanswered::No(error)) if error.is_final() => {
-                        audit.does_not_wait(run, &step, &error.to_string());
+                        audit.does_not_wait(run, (&step, iteration), &error.to_string());
                     }
                     Err(_) => {}
                 }

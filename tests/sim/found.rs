@@ -64,7 +64,7 @@ fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
             let poll = |engine: Engine| async move { engine.poll(poll).await };
             let task = cluster.ask(0, PATIENCE, poll).await.expect("an answer").expect("a task");
             let token = task.token.parse().expect("a token");
-            let waits = Work::Approval(Duration::ZERO).submission();
+            let waits = Work::Approval(Duration::ZERO).submission(1);
             let submit = |engine: Engine| async move { engine.submit(&token, "w", waits).await };
             cluster.ask(0, PATIENCE, submit).await.expect("it waits");
             world.timeline.wait(Duration::from_mins(30)).await;

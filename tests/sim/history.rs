@@ -63,7 +63,7 @@ fn hear_panics() {
 const STILL_MAX_MS: u64 = 20 * 60_000;
 /// How long all executions have to close once everything is healed: a guard that has climbed to the
 /// top of its ladder, and some leases and sleeps after it.
-const TO_CLOSE: Duration = Duration::from_mins(90);
+const TO_CLOSE: Duration = Duration::from_hours(3);
 /// The most steps that a history takes; an ordinary one takes some ten thousand.
 const STEPS_MAX: u32 = 1_000_000;
 /// How long what is left over has to go after that: zombies come back for three hours.

@@ -21,6 +21,9 @@ pub fn in_words(event: &Event) -> String {
         | Event::ApprovalTimedOut { step }
         | Event::ApprovalRequested { step, .. } => format!("{kind} {step}"),
         Event::ApprovalGranted { step, request, .. } => format!("{kind} {step} by {request}"),
+        Event::TransitionTaken { step, iteration, to, .. } => {
+            format!("{kind} {step} ({iteration}) to {to}")
+        }
         Event::GuardArmed { epoch, due } => format!("{kind} {epoch} due {due}"),
         Event::ExecutionStarted(start) => {
             format!("{kind} {} {} by {}", start.execution, start.generation, start.request)

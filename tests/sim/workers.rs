@@ -222,7 +222,7 @@ impl Workers {
         for _ in 0..20 {
             let (worker, sent) = (name.to_owned(), token.clone());
             let submit = |engine: lazarus::engine::Engine| async move {
-                engine.submit(&sent, &worker, work.submission()).await
+                engine.submit(&sent, &worker, work.submission(sent.task.iteration)).await
             };
             let answer = self.cluster.ask_shielded(place, Duration::from_secs(65), submit).await;
             self.cluster.world.trace.note(|| {

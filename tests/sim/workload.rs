@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use lazarus::workflow::{Definition, Failure, RetryPolicy, Step, Submission};
+use lazarus::workflow::{Definition, Failure, RetryPolicy, Rule, Step, Submission};
 use serde_json::json;
 
 use super::chance::Chance;
@@ -26,10 +26,12 @@ pub enum Work {
 }
 
 impl Work {
-    /// What the worker submits.
-    pub fn submission(self) -> Submission {
+    /// What the worker submits; rules look at `n`, the iteration.
+    pub fn submission(self, iteration: u32) -> Submission {
         match self {
-            Self::Result(bytes) => Submission::Success(json!({"text": "x".repeat(bytes)})),
+            Self::Result(bytes) => {
+                Submission::Success(json!({"n": iteration, "text": "x".repeat(bytes)}))
+            }
             Self::Sleep(time) => Submission::Sleep {
                 duration_ms: i64::try_from(time.as_millis()).expect("short"),
                 data: json!({"slept": true}),
@@ -86,6 +88,7 @@ impl Workload {
                 };
                 Definition {
                     steps: steps.iter().enumerate().map(step).collect(),
+                    rules: rule(&chance, &name, &steps, &mut works).into_iter().collect(),
                     name,
                     ..Definition::default()
                 }
@@ -130,6 +133,23 @@ fn depends_on(
         return before.last().map(|step| step.as_str().into()).into_iter().collect();
     }
     before.iter().filter(|_| chance.happens(400)).map(|step| step.as_str().into()).collect()
+}
+
+/// A rule that goes back once, from a step that has a result to itself or one before it.
+fn rule(
+    chance: &Chance,
+    workflow: &str,
+    steps: &[String],
+    works: &mut BTreeMap<(String, String), Work>,
+) -> Option<Rule> {
+    if !chance.happens(250) {
+        return None;
+    }
+    let from = chance.index(steps.len());
+    let to = chance.index(from + 1);
+    works.insert((workflow.to_owned(), steps[from].clone()), Work::Result(10));
+    let arm = ("n < 2".to_owned(), steps[to].as_str().into());
+    Some(Rule::branch(steps[from].as_str().into(), [arm]))
 }
 
 fn retry(chance: &Chance) -> RetryPolicy {
