@@ -11,7 +11,7 @@ use bytes::Bytes;
 use lazarus::{
     engine::{Record, Standing},
     log::{Commit, Key},
-    workflow::{Attention, OpenStep, Phase, RunId, Seq, State, TaskToken, Timestamp},
+    workflow::{Attention, Phase, RunId, Seq, State, TaskToken, Timestamp},
 };
 use object_store::path::Path;
 
@@ -118,9 +118,8 @@ impl Audit {
     pub fn refused(&self, token: &TaskToken, why: &str) {
         let step = (token.task.step.clone(), token.task.iteration);
         let is_so = self.known().runs.get(&token.handle.run).is_some_and(|run| {
-            let went_back = |open: &OpenStep| open.iteration > token.task.iteration;
             let is_over = run.state.open.get(&step.0).is_none_or(|open| {
-                went_back(open)
+                open.iteration > step.1
                     || matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
             });
             run.state.is_closed() || (is_over && run.answered.contains(&step))

@@ -161,6 +161,13 @@ impl Run {
                 let iteration = open(step);
                 self.answered.insert((step.clone(), iteration));
             }
+            // A rule decides for steps that are in workers' hands, too.
+            Event::TransitionTaken { skipped, cleared, .. } => {
+                for step in skipped.iter().chain(cleared) {
+                    let iteration = open(step);
+                    self.answered.insert((step.clone(), iteration));
+                }
+            }
             _ => {}
         }
         Ok(())
