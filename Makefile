@@ -6,7 +6,7 @@ S3 := .venv/s3
 PYTHON ?= python3
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-function test-sdk test-s3 lint build clean
+.PHONY: help demo test test-rust test-function test-sdk test-s3 sim sim-long lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -30,6 +30,12 @@ test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, agains
 test-s3: $(S3)/.ready ## the store contract and the black-box suite over the wire, on a local S3 server
 	cargo test --no-run --test store_contract --test blackbox
 	$(S3)/bin/python localstack/ministack.py run cargo test --test store_contract --test blackbox
+
+sim: ## whole clusters in one thread: as many seeds as fit in a minute; SEED=7 replays one, in words
+	SEED=$(SEED) cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
+
+sim-long: ## SEEDS histories (10000) from seed FROM (1) on
+	SEEDS=$(or $(SEEDS),10000) FROM=$(FROM) cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
 
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --check

@@ -1,7 +1,8 @@
 //! The seam through which time and randomness enter; the only file that reads a clock or entropy.
 //!
 //! Everything else takes an [`Env`], so a test or a simulation that replaces it (and the store) owns
-//! every source of non-determinism.
+//! every source of non-determinism. Therefore each `select!` of the layers below the front door is
+//! `biased` (tokio would draw lots), and nothing is done in the order of a `HashMap`.
 
 use std::{
     fmt,

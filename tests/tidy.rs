@@ -118,11 +118,30 @@ fn workflow_is_pure() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// A simulation replays a history from its seed; `select!` draws lots unless it is told not to.
+#[test]
+fn nothing_below_the_front_door_draws_lots() {
+    let mut faults = vec![];
+    for source in sources() {
+        let is_above = ["frontdoor", "cli"].contains(&source.module.as_str());
+        if !is_above && source.code.split("select!").skip(1).any(|arms| !is_biased(arms)) {
+            faults.push(format!("{}: a `select!` is not `biased`", source.name));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+fn is_biased(arms: &str) -> bool {
+    words(arms).next() == Some("biased")
+}
+
 #[test]
 fn this_checker_sees_what_it_looks_for() {
     let code = "use crate::{\n    log::{self, Key},\n    wake,\n};\nuse crate::engine::Engine;";
     assert_eq!(targets(code), ["log", "wake", "engine"]);
     assert!(words("tokio::spawn(x)").any(|word| word == "tokio"));
+    assert!(is_biased(" {\n    biased;\n    () = x => {}"));
+    assert!(!is_biased(" {\n    () = x => {}"));
     assert!(sources().len() > 50);
 }
 

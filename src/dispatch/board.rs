@@ -7,7 +7,7 @@
 //!   most once: its newer poll says that nobody listens to the older one any more.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -107,7 +107,8 @@ struct Inner {
     ready: VecDeque<Ready>,
     waiting: VecDeque<(u64, Waiting)>,
     waits: u64,
-    held: HashMap<Name, VecDeque<Held>>,
+    /// In order, so that reservations are given up in one order.
+    held: BTreeMap<Name, VecDeque<Held>>,
     /// When each worker last polled here, on which connection, and since when it gets no reservation.
     polls: HashMap<Name, LastPoll>,
     closed: bool,

@@ -88,6 +88,10 @@ impl Engine {
         blueprint: &StoredBlueprint,
         now: Timestamp,
     ) -> Vec<Ready> {
+        if state.is_closed() {
+            // Its steps stay open for ever; offering one would bring the run back without end.
+            return vec![];
+        }
         let is_due = |open: &OpenStep| match &open.phase {
             Phase::Ready { not_before, .. } => not_before.is_none_or(|due| due <= now),
             Phase::Leased { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => false,

@@ -36,6 +36,7 @@ impl Engine {
             );
         };
         tokio::select! {
+            biased;
             () = self.inner.closing.cancelled() => {}
             () = all => {}
         }
@@ -101,7 +102,7 @@ impl Engine {
             match self.inner.board.next_expiry() {
                 Some(until) => {
                     let wait = self.inner.env.sleep(until.since(now));
-                    tokio::select! { () = wait => {} () = self.inner.board.reserved() => {} }
+                    tokio::select! { biased; () = wait => {} () = self.inner.board.reserved() => {} }
                 }
                 None => self.inner.board.reserved().await,
             }

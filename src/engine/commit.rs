@@ -204,7 +204,7 @@ impl Engine {
         let now = self.inner.env.now();
         let rest = Rest::of(&loaded);
         let Loaded { state, blueprint, .. } = loaded;
-        let before = Before::of(&state);
+        let mut before = Before::of(&state);
         let handle = state.handle();
         let mut draft = Draft::next(state, now, self.random_u64());
         let policy = &self.inner.config.policy;
@@ -228,7 +228,14 @@ impl Engine {
         }
         let assigned = self.assign(&mut draft, &blueprint, batch);
         let sealed = draft.seal(policy.guard_ms());
-        let written = self.write(&before, &rest, &sealed, batch).await;
+        // Who waits for a person may have no entry at all. If the run closes now, one stands until its
+        // record for lists is written: the guard of a commit that makes nothing active.
+        let closes_unseen = before.attention.is_empty() && sealed.state.is_closed();
+        let last_look = Guard { epoch: sealed.facts.seq, due: now.after(policy.guard) };
+        let last_look = closes_unseen.then_some(last_look);
+        before.attention.extend(last_look.map(attention_of));
+        let guard = sealed.guard_first.or(last_look);
+        let written = self.write(&before, &rest, &sealed, guard, batch).await;
         match written {
             Ok(Written::Committed(written)) => {
                 let handle = sealed.state.handle();
@@ -255,10 +262,11 @@ impl Engine {
         before: &Before,
         rest: &Rest,
         sealed: &Sealed,
+        guard: Option<Guard>,
         batch: &[Pending],
     ) -> Result<Written, Error> {
         let handle = &before.handle;
-        if let Some(guard) = sealed.guard_first {
+        if let Some(guard) = guard {
             self.inner.wakes.put(handle, attention_of(guard)).await?;
         }
         let requests: Vec<String> = batch

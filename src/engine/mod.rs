@@ -195,6 +195,7 @@ impl Engine {
             flush().await;
         };
         tokio::select! {
+            biased;
             () = idle => true,
             () = self.inner.env.sleep(within) => false,
         }

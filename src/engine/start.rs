@@ -25,14 +25,19 @@ use crate::{
 const SENT_WITHIN: Duration = Duration::from_mins(10);
 /// How often a start begins over: its guard was too old, or others kept winning.
 const TRIES_MAX: u32 = 8;
+/// A start that was sent twice may arrive for the second time when its execution has closed and the id
+/// was used again, by an instance that was frozen in between: so far back it is recognised.
+const RECOGNISED_FOR: Duration = Duration::from_hours(24);
+/// And among so many generations of an id, at most: each costs a read.
+const RECOGNISED_MAX: u32 = 16;
 
 impl Engine {
     /// Starts an execution; answers once its start commit is in the log.
     ///
     /// With a request id, and with a chosen execution id while that is open, a repetition answers
     /// the execution that exists. Costs 2 PUT (guard, start commit), with a chosen id 1 LIST more
-    /// (and 2 GET where the id was used before), with the newest version of a workflow 1 GET more on
-    /// a shared store.
+    /// (and 2 GET where the id was used before, 1 more for each earlier use in the last 24 hours),
+    /// with the newest version of a workflow 1 GET more on a shared store.
     ///
     /// # Errors
     ///
@@ -77,9 +82,33 @@ impl Engine {
         let handle = handle_of(winner);
         let newest = self.inner.log.newest(&handle).await?;
         if newest.is_some_and(|tail| tail.state().is_closed()) {
+            if let Some(earlier) = self.started_earlier(request, &handle).await? {
+                return Ok(Place::Taken(earlier));
+            }
             return Ok(Place::Free(execution.clone(), generation + 1));
         }
         Ok(Place::Taken(answer(winner, start.time, true)))
+    }
+
+    /// What the same request started before the generation of `newest`.
+    async fn started_earlier(
+        &self,
+        request: &StartRequest,
+        newest: &Handle,
+    ) -> Result<Option<Started>, Error> {
+        let generations = (0..newest.generation).rev().take(RECOGNISED_MAX as usize);
+        for generation in generations {
+            let handle = Handle { generation, ..newest.clone() };
+            let Some(start) = self.inner.log.start_of(&handle).await? else { break };
+            if self.inner.env.now().since(start.time) > RECOGNISED_FOR {
+                break;
+            }
+            let earlier = started_by(&start)?;
+            if is_same_request(earlier, request) {
+                return Ok(Some(answer(earlier, start.time, false)));
+            }
+        }
+        Ok(None)
     }
 
     /// Creates the run; none: begin over.

@@ -41,6 +41,15 @@ impl RunLog {
         Ok(start.is_some_and(|start| start.run == handle.run))
     }
 
+    /// The start commit of this generation of the id; none: nobody has started it (yet). 1 GET.
+    ///
+    /// # Errors
+    ///
+    /// As of any read; see [`RunLog::tail`].
+    pub async fn start_of(&self, handle: &Handle) -> Result<Option<Commit>, Error> {
+        self.commit(&Key::of_start(handle)).await
+    }
+
     /// The run that this generation of the id names; none: nobody has started it (yet). 1 GET.
     ///
     /// # Errors

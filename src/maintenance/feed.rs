@@ -11,14 +11,13 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use object_store::{ObjectStoreExt, PutPayload};
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{batch, listing::Listing};
@@ -58,7 +57,9 @@ struct Batch {
     body: Mutex<Vec<u8>>,
     /// Ends its window early.
     hurry: CancellationToken,
-    outcome: watch::Sender<Option<Outcome>>,
+    outcome: OnceLock<Outcome>,
+    /// Wakes whoever waits in the order in which they came (a `watch` draws lots).
+    over: CancellationToken,
 }
 
 /// What became of a batch, for everybody who waits for it.
@@ -175,7 +176,7 @@ impl Feed {
             self.lead(&batch).await;
         }
         drop(turn);
-        let outcome = batch.outcome.borrow().clone();
+        let outcome = batch.outcome.get().cloned();
         outcome.expect("BUG: a batch is over without an outcome").into_result()
     }
 
@@ -185,13 +186,15 @@ impl Feed {
         let rest = batch.opened.after(self.window).since(self.env.now()).min(self.window);
         if !rest.is_zero() && !batch.hurry.is_cancelled() {
             tokio::select! {
+                biased;
                 () = self.env.sleep(rest) => {}
                 () = batch.hurry.cancelled() => {}
             }
         }
         self.open().take_if(|open| Arc::ptr_eq(open, batch));
         let outcome = self.write(batch).await;
-        batch.outcome.send_replace(Some(outcome));
+        batch.outcome.get_or_init(|| outcome);
+        batch.over.cancel();
     }
 
     async fn write(&self, batch: &Batch) -> Outcome {
@@ -212,17 +215,17 @@ impl Batch {
             opened,
             body: Mutex::default(),
             hurry: CancellationToken::new(),
-            outcome: watch::Sender::new(None),
+            outcome: OnceLock::new(),
+            over: CancellationToken::new(),
         }
     }
 
     async fn over(&self) {
-        let mut outcome = self.outcome.subscribe();
-        drop(outcome.wait_for(Option::is_some).await);
+        self.over.cancelled().await;
     }
 
     fn is_over(&self) -> bool {
-        self.outcome.borrow().is_some()
+        self.outcome.get().is_some()
     }
 }
 

@@ -99,6 +99,7 @@ impl Near {
                 continue;
             };
             tokio::select! {
+                biased;
                 () = self.env.sleep(earliest.since(now)) => {}
                 () = self.changed.notified() => {}
             }

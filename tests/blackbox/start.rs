@@ -122,6 +122,21 @@ async fn a_request_that_is_sent_often_and_everywhere_starts_one_run() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_again_after_its_id_was_used_again_starts_nothing() {
+    let (_instance, mut client) = lone_client().await;
+    let mut runs = vec![];
+    for request in ["r0", "r1", "r2"] {
+        let started = client.start(start_of("one", "order-1", request)).await.expect("it starts");
+        cancel(&mut client, "order-1", &format!("c{request}")).await.expect("it is cancelled");
+        runs.push((started.run_id, started.generation));
+    }
+    for (request, run) in ["r0", "r1", "r2"].into_iter().zip(runs) {
+        let again = client.start(start_of("one", "order-1", request)).await.expect("an answer");
+        assert_eq!((again.run_id, again.generation), run, "{request}");
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_can_not_be_one_is_refused() {
     let (_instance, mut client) = lone_client().await;
     for (id, part) in [("lz-mine", "lz-"), (&*"x".repeat(1025), "1025 bytes")] {

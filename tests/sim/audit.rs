@@ -1,0 +1,234 @@
+//! Watches every write to the bucket, and every promise that is made to somebody outside.
+//!
+//! Checked at each write: a log is a gapless hash chain that never changes; closed is final; time in
+//! it does not go back; a step has one result; an id has one live run, a request one run; nothing
+//! ends before it is due; a snapshot equals the fold; a run that needs attention has the wake entries
+//! that bring it back. Checked when somebody is told something: it is in the log.
+
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use lazarus::{
+    engine::{Record, Standing},
+    log::{Commit, Key},
+    workflow::{Attention, Phase, RunId, Seq, State, TaskToken, Timestamp},
+};
+use object_store::path::Path;
+
+use super::{
+    rules::{Check, Known, Run, holds},
+    trace::Trace,
+    words::in_words,
+};
+
+/// The watch over one world.
+pub struct Audit {
+    trace: Trace,
+    skew_ms: u64,
+    known: Mutex<Known>,
+}
+
+impl Audit {
+    /// Has seen nothing yet; clocks are off by at most `skew_ms`.
+    pub fn new(trace: Trace, skew_ms: u64) -> Self {
+        Self { trace, skew_ms, known: Mutex::default() }
+    }
+
+    /// An object was written; `before` is what it replaced.
+    pub fn written(&self, key: &str, bytes: &Bytes, before: Option<Bytes>, now_ms: u64) {
+        let parsed = Key::parse(&Path::from(key));
+        let checked = match parsed {
+            Some(place @ (Key::Id { .. } | Key::Run { .. })) => match before {
+                Some(before) if before != *bytes => Err(format!("{key} changed its content")),
+                Some(_) => Ok(()),
+                None => self.commit(&place, bytes, now_ms),
+            },
+            Some(Key::Wake { kind, due, handle, tries, .. }) => {
+                let entry = (Attention { kind, due, seq: handle.seq }, tries);
+                self.known().entries.entry(handle.run).or_default().insert(entry);
+                Ok(())
+            }
+            Some(Key::Dead { handle }) => Err(format!("run {} was given up", handle.run)),
+            Some(_) => Ok(()),
+            None if key.starts_with("probe/") => Ok(()),
+            None => Err(format!("{key} is no key of ours")),
+        };
+        self.blame(checked);
+    }
+
+    /// An object that was there was deleted.
+    pub fn deleted(&self, key: &str, now_ms: u64) {
+        let checked = match Key::parse(&Path::from(key)) {
+            Some(Key::Id { .. } | Key::Run { .. }) => Err(format!("{key} was deleted")),
+            Some(Key::Wake { kind, due, handle, tries, .. }) => {
+                let mut known = self.known();
+                let entry = (Attention { kind, due, seq: handle.seq }, tries);
+                known.entries.entry(handle.run).or_default().remove(&entry);
+                known.covered(handle.run, now_ms)
+            }
+            Some(_) | None => Ok(()),
+        };
+        self.blame(checked.map_err(|fault| format!("after the deletion of {key}: {fault}")));
+    }
+
+    fn commit(&self, place: &Key, bytes: &Bytes, now_ms: u64) -> Check {
+        let commit = Commit::decode(place, bytes).map_err(|error| error.to_string())?;
+        self.trace.note(|| {
+            let events: Vec<String> = commit.events.iter().map(in_words).collect();
+            format!("    run {} {}: {}", commit.run, commit.seq, events.join(", "))
+        });
+        self.trace.count("commits");
+        let mut known = self.known();
+        known.commits += 1;
+        let at = |fault| format!("run {} commit {}: {fault}", commit.run, commit.seq);
+        known.append(place, &commit, now_ms, self.skew_ms).map_err(at)?;
+        known.covered(commit.run, now_ms).map_err(at)
+    }
+
+    /// A caller was told that its start is this run.
+    pub fn started(&self, intent: &str, run: RunId) {
+        let mut known = self.known();
+        let is_there = known.runs.contains_key(&run);
+        let first = *known.starts.entry(intent.to_owned()).or_insert(run);
+        drop(known);
+        self.blame(holds(is_there, || format!("the start {intent} is not in the log")));
+        self.blame(holds(first == run, || {
+            format!("the start {intent} came to run {first} and to run {run}")
+        }));
+    }
+
+    /// A worker was handed a task.
+    pub fn delivered(&self, token: &TaskToken, worker: &str) {
+        let lease = (token.task.clone(), worker.to_owned());
+        let is_there =
+            self.known().runs.get(&token.handle.run).is_some_and(|run| run.leases.contains(&lease));
+        self.blame(holds(is_there, || format!("{worker} got {token} without a lease in the log")));
+    }
+
+    /// A worker was told that its result counts.
+    pub fn acknowledged(&self, token: &TaskToken, is_success: bool) {
+        let step = (token.task.step.clone(), token.task.iteration);
+        let is_there = self.known().runs.get(&token.handle.run).is_some_and(|run| {
+            if is_success { run.done.contains(&step) } else { run.answered.contains(&step) }
+        });
+        self.blame(holds(is_there, || format!("the result of {token} is not in the log")));
+    }
+
+    /// A worker was told that its result comes too late.
+    pub fn refused(&self, token: &TaskToken, why: &str) {
+        let step = (token.task.step.clone(), token.task.iteration);
+        let is_so = self.known().runs.get(&token.handle.run).is_some_and(|run| {
+            let is_over = run.state.open.get(&step.0).is_none_or(|open| {
+                open.iteration > step.1
+                    || matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
+            });
+            run.state.is_closed() || (is_over && run.answered.contains(&step))
+        });
+        self.blame(holds(is_so, || format!("the result of {token} was refused: {why}")));
+    }
+
+    /// A person was told that a request is applied.
+    pub fn applied(&self, request: &str) {
+        let is_there = self.known().runs.values().any(|run| run.requests.contains(request));
+        self.blame(holds(is_there, || format!("the request {request} is not in the log")));
+    }
+
+    /// A person was told that a step of a run does not wait for an answer.
+    pub fn does_not_wait(&self, run: RunId, (step, iteration): (&str, u32), why: &str) {
+        let waits = self.known().runs.get(&run).is_some_and(|run| {
+            let open = run.state.open.get(step).filter(|_| !run.state.is_closed());
+            open.is_some_and(|open| {
+                open.iteration == iteration && matches!(open.phase, Phase::Approval { .. })
+            })
+        });
+        self.blame(holds(!waits, || format!("step {step} of run {run} waits, but: {why}")));
+    }
+
+    /// The last commit of the newest run of an id.
+    pub fn newest(&self, execution: &str) -> Option<(RunId, Seq)> {
+        let known = self.known();
+        let run = known.ids.get(execution)?.last()?;
+        Some((*run, known.runs.get(run)?.state.seq))
+    }
+
+    /// Somebody was told how a run stands; `before` is what [`Self::newest`] said when it was asked.
+    pub fn described(&self, state: &State, before: Option<(RunId, Seq)>) {
+        let known = self.known();
+        let checked = known.runs.get(&state.run).map_or_else(
+            || Err(format!("run {} was described and is not in the log", state.run)),
+            |run| {
+                if before.is_some_and(|(newest, seq)| newest == state.run && state.seq < seq) {
+                    return Err(format!("run {} was described as it had been before", state.run));
+                }
+                let is_same = run.state.seq != state.seq || run.state == *state;
+                holds(is_same, || format!("run {} was described as it never was", state.run))
+            },
+        );
+        drop(known);
+        self.blame(checked);
+    }
+
+    /// Somebody listed all executions after everything had ended.
+    pub fn listed(&self, records: &[Record]) {
+        let known = self.known();
+        let missing = known.runs.values().find(|run| {
+            let standing = Standing::of(&run.state);
+            !records.iter().any(|record| {
+                record.run == run.state.run
+                    && record.status == standing
+                    && record.closed == run.state.closed
+            })
+        });
+        let checked = match missing {
+            None => holds(records.len() == known.runs.len(), || "runs are listed twice".to_owned()),
+            Some(run) => Err(format!("run {} is not listed as it stands", run.state.run)),
+        };
+        drop(known);
+        self.blame(checked);
+    }
+
+    /// What is open, for the liveness check.
+    pub fn open_runs(&self) -> Vec<String> {
+        let known = self.known();
+        let open = known.runs.values().filter(|run| !run.state.is_closed());
+        open.map(|run| format!("run {} at {}: {:?}", run.state.run, run.state.seq, run.state.open))
+            .collect()
+    }
+
+    /// A run that has stood still since before `latest` although something in it was to be done: a
+    /// step that is ready or leased, a sleep or a wait that was to end.
+    pub fn stands_still(&self, latest: Timestamp) -> Option<String> {
+        let known = self.known();
+        let stands = |run: &&Run| {
+            let next = run.state.next_due(latest);
+            let is_due = run.state.is_active() || next.is_some_and(|due| due < latest);
+            !run.state.is_closed() && run.state.time < latest && is_due
+        };
+        let run = known.runs.values().find(stands)?;
+        Some(format!(
+            "run {} stands still at {}: {:?}",
+            run.state.run, run.state.seq, run.state.open
+        ))
+    }
+
+    /// All runs, and how many commits they have together.
+    pub fn totals(&self) -> (u64, u64) {
+        let known = self.known();
+        (known.runs.len() as u64, known.commits)
+    }
+
+    /// The namespace's execution ids of all runs.
+    pub fn executions(&self) -> Vec<String> {
+        self.known().ids.keys().cloned().collect()
+    }
+
+    fn blame(&self, checked: Check) {
+        if let Err(fault) = checked {
+            self.trace.fault(fault);
+        }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("one thread")
+    }
+}

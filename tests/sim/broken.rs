@@ -1,0 +1,177 @@
+//! What is broken on purpose, to see that it is noticed: a checker that can not fail is worthless.
+//!
+//! All of it is broken where the engine meets the world, at the store, the clock or the request, so
+//! that no such switch exists in the engine: an engine without a rule leaves the same bucket behind
+//! as one whose request, sent by that rule, does nothing.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use lazarus::{
+    log::{Key, Sum},
+    workflow::WakeKind,
+};
+use object_store::{Error, Result, path::Path};
+
+use super::world::World;
+
+/// One thing that is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// No guard is put.
+    GuardMissing,
+    /// A guard is put at the start only: a run that becomes active again relies on the old one.
+    OldGuardReliedOn,
+    /// A guard goes although the timers that it stood in for were never put.
+    TimerMissing,
+    /// A wake entry goes as soon as it is found, before its run is decided.
+    EntryDeletedEarly,
+    /// Nobody deletes offers.
+    OffersStay,
+    /// Nobody deletes wake entries.
+    EntriesStay,
+    /// Answers and tasks go out before their commit is in, and some never get in.
+    EffectsBeforeCommit,
+    /// "Already exists" about an own start is taken for somebody else's.
+    OwnWriteReadAsLost,
+    /// Put-if-absent replaces what is there.
+    PutsReplace,
+    /// For a while after a commit some readers do not see it.
+    StaleReads,
+    /// One instance's clock is an hour ahead, and serves all the same.
+    ClockAnHourAhead,
+    /// A request that is sent again is taken for another one.
+    RequestsForgotten,
+    /// A result that comes after the end of its lease is turned away.
+    LateResultRefused,
+    /// A failure that comes after the end of its lease is ignored.
+    LateFailureIgnored,
+    /// A poll extends the leases of its worker, also of what it has dropped.
+    PollExtendsLease,
+    /// Guards of one run share a key whatever their epoch: who deletes one deletes all.
+    EpochsMissing,
+    /// A scan passes over what was due long ago: some low-water mark says that it was worked off.
+    LowWaterMark,
+}
+
+impl Broken {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::GuardMissing,
+        Self::OldGuardReliedOn,
+        Self::TimerMissing,
+        Self::EntryDeletedEarly,
+        Self::OffersStay,
+        Self::EntriesStay,
+        Self::EffectsBeforeCommit,
+        Self::OwnWriteReadAsLost,
+        Self::PutsReplace,
+        Self::StaleReads,
+        Self::ClockAnHourAhead,
+        Self::RequestsForgotten,
+        Self::LateResultRefused,
+        Self::LateFailureIgnored,
+        Self::PollExtendsLease,
+        Self::EpochsMissing,
+        Self::LowWaterMark,
+    ];
+
+    /// What a put does: nothing though it says so, or go on; true: whatever stands there.
+    pub fn put(self, key: &str, only_if_free: bool) -> ControlFlow<(), bool> {
+        let is_lost = match self {
+            Self::GuardMissing => is_wake(key, "guard"),
+            Self::OldGuardReliedOn => is_wake(key, "guard") && !key.ends_with(".0"),
+            Self::TimerMissing => is_wake(key, "timer"),
+            Self::EffectsBeforeCommit => key.starts_with("run/") && mixed(key).is_multiple_of(8),
+            _ => false,
+        };
+        if is_lost {
+            return ControlFlow::Break(());
+        }
+        ControlFlow::Continue(self == Self::PutsReplace && only_if_free)
+    }
+
+    /// Whether a delete does nothing though it says so.
+    pub fn keeps(self, key: &str) -> bool {
+        match self {
+            Self::OffersStay => key.starts_with("queue/"),
+            Self::EntriesStay => key.starts_with("wake/"),
+            _ => false,
+        }
+    }
+
+    /// What a reader of `key`, where `bytes` stand, gets to see.
+    ///
+    /// # Errors
+    ///
+    /// It sees nothing.
+    pub fn read(self, world: &World, key: &str, bytes: Bytes) -> Result<Bytes> {
+        let age_ms = world.now_ms() - world.bucket().get(key)?.modified_ms;
+        match self {
+            Self::OwnWriteReadAsLost if key.starts_with("id/") && age_ms < 200 => {
+                Ok(with_another_cid(&bytes))
+            }
+            Self::StaleReads if key.starts_with("run/") && age_ms < 20_000 => {
+                Err(Error::NotFound { path: key.to_owned(), source: "not yet".into() })
+            }
+            _ => Ok(bytes),
+        }
+    }
+
+    /// `key` was deleted.
+    pub fn deleted(self, world: &World, key: &str) {
+        let Some(Key::Wake { kind: WakeKind::Guard, handle, .. }) = Key::parse(&Path::from(key))
+        else {
+            return;
+        };
+        if self != Self::EpochsMissing {
+            return;
+        }
+        let run = format!(".{}.", handle.run);
+        let of_run = |key: &&String| is_wake(key, "guard") && key.contains(&run);
+        let others: Vec<String> = world
+            .bucket()
+            .below("wake", None)
+            .map(|(key, _)| key)
+            .filter(of_run)
+            .cloned()
+            .collect();
+        for other in others {
+            world.delete(&other);
+        }
+    }
+
+    /// Whether a list leaves `key` out.
+    pub fn hides(self, world: &World, key: &str) -> bool {
+        let Some(Key::Wake { due, .. }) = Key::parse(&Path::from(key)) else { return false };
+        self == Self::LowWaterMark && due.as_millis() + 30_000 < world.now_ms()
+    }
+
+    /// `key` was listed.
+    pub fn listed(self, world: &World, key: &str) {
+        if self == Self::EntryDeletedEarly && key.starts_with("wake/") {
+            world.delete(key);
+        }
+    }
+}
+
+fn is_wake(key: &str, kind: &str) -> bool {
+    key.starts_with("wake/") && key.split('/').nth(2) == Some(kind)
+}
+
+fn mixed(key: &str) -> u64 {
+    let mixed = key.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(131) ^ u64::from(byte));
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 32
+}
+
+/// The same commit as if another writer had written it.
+fn with_another_cid(bytes: &[u8]) -> Bytes {
+    let text = std::str::from_utf8(bytes).expect("JSON");
+    let (body, _) = text.rsplit_once(",\"sum\":").expect("a sum");
+    let at = body.find("\"cid\":\"").expect("a cid") + "\"cid\":\"".len();
+    let mut forged = body.as_bytes().to_vec();
+    forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
+    let sum = Sum::of(&forged);
+    forged.extend_from_slice(format!(",\"sum\":\"{sum}\"}}").as_bytes());
+    forged.into()
+}

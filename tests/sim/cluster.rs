@@ -1,0 +1,365 @@
+//! The instances: real engines, each with a clock, a way to the bucket and a life of its own.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use lazarus::{
+    engine::{Config, Engine, Error},
+    store::{Store, Traits},
+    workflow::Policy,
+};
+
+use super::{
+    broken::Broken,
+    chance::Chance,
+    life::{Life, ProcessEnv},
+    store::Way,
+    world::World,
+};
+
+/// How an instance lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// It stays up: memory, timers of its own, reservations, a background loop.
+    Server,
+    /// It remembers nothing, and a schedule ticks it each minute.
+    Function,
+    /// It remembers nothing, and does what it is asked.
+    Command,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Unanswered {
+    /// Nobody is there, the connection broke, or the answer did not come in time.
+    Silence,
+    /// The engine says no.
+    No(Error),
+}
+
+impl Unanswered {
+    /// Whether asking again is useless.
+    pub fn is_final(&self) -> bool {
+        match self {
+            Self::Silence => false,
+            Self::No(error) => error.is_final(),
+        }
+    }
+}
+
+/// A process.
+#[derive(Clone)]
+pub(super) struct Node {
+    pub(super) life: Arc<Life>,
+    pub(super) engine: Engine,
+}
+
+/// Where an instance is, or was, or will be.
+pub(super) struct Place {
+    pub(super) shape: Shape,
+    pub(super) starts: u32,
+    pub(super) node: Option<Node>,
+    /// Whether it stays frozen until everybody else is done.
+    pub(super) is_forgotten: bool,
+}
+
+/// All instances of one world.
+pub struct Cluster {
+    pub world: Arc<World>,
+    places: Mutex<Vec<Place>>,
+    chance: Chance,
+    policy: Policy,
+    shards: u32,
+    /// How often, in a thousand, a request of a client or its answer is lost.
+    loss: u64,
+    pub(super) is_troubled: AtomicBool,
+    /// Whether nobody is to start any more.
+    is_over: AtomicBool,
+}
+
+/// How long an instance that is asked to go has to finish.
+const GRACE: Duration = Duration::from_secs(20);
+
+impl Cluster {
+    /// The instances of the world's seed, all of them up.
+    pub fn start(world: Arc<World>) -> Arc<Self> {
+        let chance = Chance::new(world.seed, "cluster");
+        let lease = Duration::from_secs(chance.pick(&[10, 30, 120]));
+        let guard = Duration::from_secs(chance.pick(&[5, 20, 60]));
+        let count = match chance.from(0, 10) {
+            _ if world.is_exclusive => 1,
+            0 => chance.from(5, 9),
+            _ => chance.from(1, 5),
+        };
+        let place = |_| {
+            let shape = if chance.happens(400) { Shape::Function } else { Shape::Server };
+            Place { shape, starts: 0, node: None, is_forgotten: false }
+        };
+        let places: Vec<Place> = (0..count).map(place).collect();
+        let cluster = Arc::new(Self {
+            policy: Policy { lease, guard, ..Policy::default() },
+            shards: chance.pick(&[1, 1, 1, 2]),
+            loss: chance.pick(&[0, 10, 50, 200]),
+            places: Mutex::new(places),
+            is_troubled: AtomicBool::new(false),
+            is_over: AtomicBool::new(false),
+            chance,
+            world,
+        });
+        for place in 0..cluster.count() {
+            cluster.begin(place);
+        }
+        cluster
+    }
+
+    /// What all instances have in common.
+    pub fn in_words(&self) -> String {
+        let Self { world, policy, shards, loss, .. } = self;
+        let Policy { lease, guard, .. } = policy;
+        let order = if world.is_ordered { "in order" } else { "in no order" };
+        let owned = if world.is_exclusive { ", owned by one" } else { "" };
+        format!(
+            "{} places, {shards} shards, leases of {lease:?}, guards of {guard:?}, clocks off by up to \
+             {} ms, {loss} in a thousand requests lost, lists {order}, {} a page{owned}",
+            self.count(),
+            world.skew_ms,
+            world.page
+        )
+    }
+
+    /// How many places there are for instances.
+    pub fn count(&self) -> usize {
+        self.places().len()
+    }
+
+    /// One of them that a client may turn to.
+    pub fn any(&self) -> usize {
+        let places = self.places();
+        let known: Vec<usize> =
+            (0..places.len()).filter(|place| !places[*place].is_forgotten).collect();
+        self.chance.pick(&known)
+    }
+
+    /// Starts an instance where none is.
+    pub fn begin(self: &Arc<Self>, place: usize) {
+        if self.is_over.load(Ordering::Relaxed) {
+            return;
+        }
+        let (name, shape) = {
+            let mut places = self.places();
+            let at = &mut places[place];
+            if at.node.as_ref().is_some_and(|node| !node.life.is_dead()) {
+                return;
+            }
+            at.starts += 1;
+            (format!("engine{place}.{}", at.starts), at.shape)
+        };
+        self.world.trace.note(|| format!("{name} starts as a {shape:?}"));
+        let skew = i64::try_from(self.world.skew_ms).expect("small");
+        let mut offset_ms =
+            i64::try_from(self.chance.from(0, 2 * self.world.skew_ms + 1)).expect("small") - skew;
+        if self.world.broken == Some(Broken::ClockAnHourAhead) && place == 0 {
+            offset_ms += 3_600_000;
+        }
+        let life = Life::begin(offset_ms);
+        let engine = self.engine(&name, shape, &life);
+        self.places()[place].node = Some(Node { life: Arc::clone(&life), engine: engine.clone() });
+        match shape {
+            Shape::Server => drop(tokio::spawn(async move { engine.run_background().await })),
+            Shape::Command => {}
+            Shape::Function => {
+                let timeline = self.world.timeline.clone();
+                tokio::spawn(async move {
+                    while !life.is_dead() {
+                        timeline.wait(Duration::from_mins(1)).await;
+                        life.gate().await;
+                        let _progress = engine.tick().await;
+                    }
+                });
+            }
+        }
+    }
+
+    fn engine(&self, name: &str, shape: Shape, life: &Arc<Life>) -> Engine {
+        let world = &self.world;
+        let env = ProcessEnv {
+            timeline: world.timeline.clone(),
+            life: Arc::clone(life),
+            chance: Chance::new(world.seed, name),
+        };
+        let (world, life) = (Arc::clone(world), Arc::clone(life));
+        let traits = Traits { ordered: world.is_ordered, exclusive: world.is_exclusive };
+        let way = Way { world, life, name: name.into() };
+        let store = Store::wrap(Arc::new(way), traits, "sim:");
+        let is_server = shape == Shape::Server;
+        let config = Config {
+            policy: self.policy,
+            cache_bytes: if is_server { 64 << 20 } else { 0 },
+            near_timers: is_server,
+            reservations: is_server,
+            instance: format!("{name}/sim"),
+        };
+        Engine::new(store, Arc::new(env), self.shards, config)
+    }
+
+    /// Asks the instance at `place`; its handler is dropped when the caller does not wait any longer,
+    /// or when it dies.
+    pub async fn ask<T, Asked>(
+        &self,
+        place: usize,
+        patience: Duration,
+        ask: impl FnOnce(Engine) -> Asked,
+    ) -> Result<T, Unanswered>
+    where
+        Asked: Future<Output = Result<T, Error>>,
+    {
+        let timeline = &self.world.timeline;
+        timeline.wait(self.hop()).await;
+        let node = self.places()[place].node.clone();
+        let Some(node) = node.filter(|node| !node.life.is_dead()) else {
+            return Err(Unanswered::Silence);
+        };
+        if self.is_lost() {
+            timeline.wait(patience).await;
+            return Err(Unanswered::Silence);
+        }
+        let Node { life, engine } = node;
+        let asked = async {
+            life.gate().await;
+            ask(engine).await
+        };
+        let answer = tokio::select! {
+            biased;
+            answer = Box::pin(asked) => answer,
+            () = life.ended() => return Err(Unanswered::Silence),
+            () = timeline.wait(patience) => return Err(Unanswered::Silence),
+        };
+        timeline.wait(self.hop()).await;
+        if self.is_lost() {
+            return Err(Unanswered::Silence);
+        }
+        answer.map_err(Unanswered::No)
+    }
+
+    /// As [`Self::ask`], for requests that a front door carries on with whoever is gone.
+    pub async fn ask_shielded<T, Asked>(
+        &self,
+        place: usize,
+        patience: Duration,
+        ask: impl FnOnce(Engine) -> Asked,
+    ) -> Result<T, Unanswered>
+    where
+        T: Send + 'static,
+        Asked: Future<Output = Result<T, Error>> + Send + 'static,
+    {
+        let shielded = |engine| {
+            let running = tokio::spawn(ask(engine));
+            async move { running.await.expect("a request does not panic") }
+        };
+        self.ask(place, patience, shielded).await
+    }
+
+    fn hop(&self) -> Duration {
+        self.chance.spread(Duration::from_micros(100), Duration::from_millis(20))
+    }
+
+    fn is_lost(&self) -> bool {
+        let is_lost = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.loss);
+        if is_lost {
+            self.world.trace.count("request or answer of a client lost");
+        }
+        is_lost
+    }
+
+    pub(super) fn places(&self) -> MutexGuard<'_, Vec<Place>> {
+        self.places.lock().expect("one thread")
+    }
+
+    pub(super) fn node(&self, place: usize) -> Option<Node> {
+        self.places()[place].node.clone()
+    }
+}
+
+impl Cluster {
+    /// Asks an instance to go, and waits until it did.
+    pub(super) async fn retire(&self, place: usize) {
+        let Some(Node { life, engine }) = self.node(place) else { return };
+        let go = async {
+            life.gate().await;
+            engine.begin_shutdown();
+            engine.drain(GRACE).await;
+        };
+        tokio::select! {
+            biased;
+            () = go => {}
+            () = life.ended() => {}
+        }
+        life.die();
+    }
+
+    /// Ends all trouble: what stands still goes on, what is down starts. The forgotten stay frozen.
+    pub fn heal(self: &Arc<Self>) {
+        self.is_troubled.store(false, Ordering::Relaxed);
+        for place in 0..self.count() {
+            if self.places()[place].is_forgotten {
+                continue;
+            }
+            if let Some(node) = self.node(place) {
+                node.life.thaw();
+            }
+            self.begin(place);
+        }
+    }
+
+    /// Retires everybody but the forgotten, and leaves one behind that does what it is asked; its
+    /// place.
+    pub async fn retire_to_one_command(self: &Arc<Self>) -> usize {
+        for place in 0..self.count() {
+            if !self.places()[place].is_forgotten {
+                self.retire(place).await;
+            }
+        }
+        self.places().push(Place {
+            shape: Shape::Command,
+            starts: 0,
+            node: None,
+            is_forgotten: false,
+        });
+        let place = self.count() - 1;
+        self.begin(place);
+        self.is_over.store(true, Ordering::Relaxed);
+        place
+    }
+
+    /// Whether anybody is still frozen and forgotten.
+    pub fn has_forgotten(&self) -> bool {
+        self.places().iter().any(|place| {
+            let is_gone = place.node.as_ref().is_some_and(|node| node.life.is_dead());
+            place.is_forgotten && !is_gone
+        })
+    }
+
+    /// Thaws the forgotten, lets them have `time`, and retires them.
+    pub async fn remember_forgotten(self: &Arc<Self>, time: Duration) {
+        let is_forgotten = |place: &usize| self.places()[*place].is_forgotten;
+        let forgotten: Vec<usize> = (0..self.count()).filter(is_forgotten).collect();
+        if forgotten.is_empty() {
+            return;
+        }
+        for &place in &forgotten {
+            self.world.trace.note(|| format!("engine{place}: thaws after hours"));
+            if let Some(node) = self.node(place) {
+                node.life.thaw();
+            }
+        }
+        self.world.timeline.wait(time).await;
+        for place in forgotten {
+            self.retire(place).await;
+        }
+    }
+}

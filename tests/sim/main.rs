@@ -1,0 +1,173 @@
+//! Whole clusters in one thread, from one number: real engines over a simulated bucket, with clocks,
+//! networks, workers, clients and misfortunes that all follow from the seed.
+//!
+//! `SEED=7 make sim` lives through seed 7 and prints what happened, in words. Without a seed as many
+//! are lived through as fit in [`BUDGET`].
+
+#![allow(unreachable_pub, reason = "a test binary has no one to reach")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::wildcard_enum_match_arm,
+    reason = "the simulated world has tasks, a terminal and a stopwatch of its own"
+)]
+
+mod audit;
+mod broken;
+mod bucket;
+mod chance;
+mod clients;
+mod cluster;
+mod found;
+mod history;
+mod life;
+mod rules;
+mod store;
+mod timeline;
+mod trace;
+mod trouble;
+mod weather;
+mod words;
+mod workers;
+mod workload;
+mod world;
+
+use std::{
+    collections::BTreeMap,
+    env,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use broken::Broken;
+use history::{Outcome, live};
+
+/// How long seeds are lived through when nobody says how many.
+const BUDGET: Duration = Duration::from_mins(1);
+/// Within so many seeds each broken engine must be noticed.
+const NOTICED_WITHIN: u64 = 30;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
+}
+
+/// The sums over many histories.
+#[derive(Debug, Default)]
+struct Sums {
+    histories: u64,
+    runs: u64,
+    commits: u64,
+    covered: Duration,
+    counts: BTreeMap<&'static str, u64>,
+    faults: Vec<(u64, String)>,
+}
+
+impl Sums {
+    fn add(&mut self, seed: u64, outcome: Outcome) {
+        self.histories += 1;
+        self.runs += outcome.runs;
+        self.commits += outcome.commits;
+        self.covered += outcome.covered;
+        for (what, count) in outcome.counts {
+            *self.counts.entry(what).or_default() += count;
+        }
+        self.faults.extend(outcome.fault.map(|fault| (seed, fault)));
+    }
+
+    fn print(&self, took: Duration) {
+        let Self { histories, runs, commits, covered, .. } = self;
+        let days = covered.as_secs_f64() / 86_400.0;
+        let took = took.as_secs_f64();
+        println!(
+            "{histories} histories in {took:.1} s: {runs} runs, {commits} commits, {days:.1} days"
+        );
+        for (what, count) in &self.counts {
+            println!("{count:>9} {what}");
+        }
+    }
+}
+
+/// Lives through seeds from `first` on, until there are `most` or `budget` is used up.
+fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
+    let begun = Instant::now();
+    let (next, sums) = (AtomicU64::new(first), Mutex::new(Sums::default()));
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    let has_failed = !sums.lock().expect("sums").faults.is_empty();
+                    if seed >= first + most || begun.elapsed() > budget || has_failed {
+                        return;
+                    }
+                    let outcome = live(seed, None, false);
+                    sums.lock().expect("sums").add(seed, outcome);
+                }
+            });
+        }
+    });
+    (sums.into_inner().expect("sums"), begun.elapsed())
+}
+
+/// Prints the end of a history that went wrong: what concerned the run at fault, if there is one.
+fn print_end(seed: u64) {
+    let Outcome { trace, fault, .. } = live(seed, None, true);
+    let fault = fault.unwrap_or_default();
+    let words = fault.split(|letter: char| !letter.is_ascii_hexdigit());
+    let run = words.into_iter().find(|word| word.len() == 32).unwrap_or_default();
+    let lines: Vec<&str> = trace.lines().filter(|line| line.contains(run)).collect();
+    for line in &lines[lines.len().saturating_sub(60)..] {
+        println!("{line}");
+    }
+}
+
+#[test]
+fn every_history_keeps_every_promise() {
+    if let Some(seed) = number("SEED") {
+        let outcome = live(seed, None, true);
+        println!("{}", outcome.trace);
+        println!("seed {seed}: {}", outcome.fault.as_deref().unwrap_or("every promise was kept"));
+        assert_eq!(outcome.fault, None, "SEED={seed} make sim");
+        return;
+    }
+    let first = number("FROM").unwrap_or(1);
+    let (most, budget) = match number("SEEDS") {
+        Some(most) => (most, Duration::MAX),
+        None => (u64::MAX - first, BUDGET),
+    };
+    let (sums, took) = live_many(first, most, budget);
+    sums.print(took);
+    for (seed, fault) in &sums.faults {
+        print_end(*seed);
+        println!("SEED={seed} make sim: {fault}");
+    }
+    assert!(sums.faults.is_empty(), "replay with the seed: {:?}", sums.faults);
+}
+
+#[test]
+fn the_same_seed_twice_is_the_same_history_to_the_byte() {
+    for seed in [1, 2, 3, 5, 8, 13, 21, 34] {
+        let (one, other) = (live(seed, None, true).trace, live(seed, None, true).trace);
+        let differs = one.lines().zip(other.lines()).find(|(one, other)| one != other);
+        assert!(one == other, "seed {seed} differs, first at {differs:?}");
+    }
+}
+
+#[test]
+fn every_broken_engine_is_noticed() {
+    let mut missed = vec![];
+    for broken in Broken::ALL {
+        let caught = (1..=NOTICED_WITHIN)
+            .find_map(|seed| Some((seed, live(seed, Some(broken), false).fault?)));
+        match caught {
+            Some((seed, fault)) => println!("{broken:?}: seed {seed}: {fault}"),
+            None => missed.push(broken),
+        }
+    }
+    assert!(missed.is_empty(), "not noticed within {NOTICED_WITHIN} seeds: {missed:?}");
+}

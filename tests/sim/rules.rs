@@ -1,0 +1,212 @@
+//! What must hold of a log at each commit, and of the wake index at each change.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lazarus::{
+    log::{Commit, Key, Sum},
+    workflow::{
+        Attention, CommitFacts, Event, Phase, RunId, State, StepName, Task, Timestamp, WakeKind,
+        fold,
+    },
+};
+
+/// What a write breaks, in words.
+pub(super) type Check = Result<(), String>;
+
+/// So many wake entries a run may have in the worst of times; if wakers did not agree on keys, each pass
+/// would double them.
+const ENTRIES_MAX: usize = 60;
+
+/// A run as its log has it.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) state: State,
+    pub(super) sum: Sum,
+    /// Steps that are done, and in which iteration.
+    pub(super) done: BTreeSet<(StepName, u32)>,
+    /// Steps of which some attempt was answered.
+    pub(super) answered: BTreeSet<(StepName, u32)>,
+    /// Attempts that the log gives to a worker.
+    pub(super) leases: BTreeSet<(Task, String)>,
+    /// Requests of people that are applied.
+    pub(super) requests: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) runs: BTreeMap<RunId, Run>,
+    /// The generations of each id.
+    pub(super) ids: BTreeMap<String, Vec<RunId>>,
+    /// Which run each start request came to.
+    pub(super) starts: BTreeMap<String, RunId>,
+    /// The wake entries that stand in the bucket.
+    pub(super) entries: BTreeMap<RunId, BTreeSet<(Attention, u32)>>,
+    pub(super) commits: u64,
+}
+
+impl Known {
+    /// A commit comes after what is known.
+    pub(super) fn append(
+        &mut self,
+        place: &Key,
+        commit: &Commit,
+        now_ms: u64,
+        skew_ms: u64,
+    ) -> Check {
+        let facts = CommitFacts { seq: commit.seq, time: commit.time };
+        if matches!(place, Key::Id { .. }) {
+            let state = fold(None, facts, &commit.events);
+            self.begin(&state)?;
+            let (done, answered, leases) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+            let sum = commit.sum;
+            let mut run = Run { state, sum, done, answered, leases, requests: BTreeSet::new() };
+            for event in &commit.events {
+                run.note(event)?;
+            }
+            run.is_as_in_snapshot(commit)?;
+            self.runs.insert(commit.run, run);
+            return Ok(());
+        }
+        let run = self.runs.get_mut(&commit.run).ok_or("its run never started")?;
+        holds(commit.seq == run.state.seq + 1, || format!("commit {} was last", run.state.seq))?;
+        holds(commit.prev == Some(run.sum), || "it follows another commit".to_owned())?;
+        holds(commit.time >= run.state.time, || "time goes back".to_owned())?;
+        let is_final = !run.state.is_closed() || commit.events.is_empty();
+        holds(is_final, || "something happened after the end".to_owned())?;
+        for event in &commit.events {
+            run.is_due(event, commit.time, now_ms, skew_ms)?;
+            run.note(event)?;
+        }
+        run.state = fold(Some(run.state.clone()), facts, &commit.events);
+        run.sum = commit.sum;
+        run.is_as_in_snapshot(commit)
+    }
+
+    /// A generation begins: the one before has ended, and no request begins two.
+    fn begin(&mut self, state: &State) -> Check {
+        let runs = self.ids.entry(state.execution.as_str().to_owned()).or_default();
+        let generation = usize::try_from(state.generation).expect("few");
+        holds(runs.len() == generation, || format!("generation {generation} out of order"))?;
+        let before = runs.last().copied();
+        runs.push(state.run);
+        let has_ended = before.is_none_or(|before| self.runs[&before].state.is_closed());
+        holds(has_ended, || "the id has another live run".to_owned())?;
+        if state.request.is_empty() {
+            return Ok(());
+        }
+        let same = self.runs.values().find(|run| run.state.request == state.request);
+        holds(same.is_none(), || format!("request {} started two runs", state.request))
+    }
+
+    /// Whether what stands in the wake index brings the run back.
+    pub(super) fn covered(&self, run: RunId, now_ms: u64) -> Check {
+        let Some(Run { state, .. }) = self.runs.get(&run) else { return Ok(()) };
+        let needed = state.attention();
+        let none = BTreeSet::new();
+        let entries = self.entries.get(&run).unwrap_or(&none);
+        holds(entries.len() <= ENTRIES_MAX, || {
+            format!("{} entries bring run {run} back", entries.len())
+        })?;
+        let latest = now_ms + 2 * 3_600_000;
+        let guards = |entry: &&(Attention, u32)| {
+            entry.0.kind == WakeKind::Guard && entry.0.due.as_millis() <= latest
+        };
+        if state.is_active() {
+            let epoch = state.guard.map(|guard| guard.epoch);
+            let is_guarded =
+                entries.iter().filter(guards).any(|(entry, _)| Some(entry.seq) == epoch);
+            return holds(is_guarded, || format!("run {run} is active and has no guard"));
+        }
+        // A guard of any epoch stands in for timers that are still to be put.
+        let has = |timer: &Attention| entries.iter().any(|(entry, _)| entry == timer);
+        let is_there = entries.iter().any(|entry| guards(&entry))
+            || needed.iter().filter(|entry| entry.kind == WakeKind::Timer).all(has);
+        holds(is_there, || format!("run {run} sleeps and nothing wakes it: needs {needed:?}"))
+    }
+}
+
+impl Run {
+    fn note(&mut self, event: &Event) -> Check {
+        let open = |step: &StepName| self.state.open.get(step).map_or(1, |open| open.iteration);
+        match event {
+            Event::StepStarted { step, iteration, attempt, worker, .. } => {
+                let (step, iteration, attempt) = (step.clone(), *iteration, *attempt);
+                let task = Task { step, iteration, attempt };
+                self.leases.insert((task, worker.clone()));
+            }
+            Event::StepCompleted { step, iteration, .. } => {
+                return self.complete(step.clone(), *iteration);
+            }
+            Event::SleepEnded { step } => return self.complete(step.clone(), open(step)),
+            Event::ApprovalGranted { step, request, .. } => {
+                let iteration = open(step);
+                let is_new = self.requests.insert(request.clone());
+                holds(is_new, || format!("request {request} was applied twice"))?;
+                return self.complete(step.clone(), iteration);
+            }
+            Event::ApprovalRejected { request, .. } | Event::ExecutionCancelled { request, .. } => {
+                let is_new = self.requests.insert(request.clone());
+                return holds(is_new, || format!("request {request} was applied twice"));
+            }
+            Event::SleepStarted { step, iteration, .. }
+            | Event::ApprovalRequested { step, iteration, .. }
+            | Event::StepRetried { step, iteration, .. }
+            | Event::FailureCaught { step, iteration, .. }
+            | Event::StepFailed { step, iteration, .. } => {
+                self.answered.insert((step.clone(), *iteration));
+            }
+            Event::AttemptFailed { step, .. }
+            | Event::InputsAdapted { step, .. }
+            | Event::StepRerouted { step, .. } => {
+                let iteration = open(step);
+                self.answered.insert((step.clone(), iteration));
+            }
+            // A rule decides for steps that are in workers' hands, too.
+            Event::TransitionTaken { skipped, cleared, .. } => {
+                for step in skipped.iter().chain(cleared) {
+                    let iteration = open(step);
+                    self.answered.insert((step.clone(), iteration));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, step: StepName, iteration: u32) -> Check {
+        self.answered.insert((step.clone(), iteration));
+        let words = format!("step {step} has two results");
+        holds(self.done.insert((step, iteration)), || words)
+    }
+
+    /// Nothing that ends by time ends before its time, by the decider's clock and by the true one.
+    fn is_due(&self, event: &Event, time: Timestamp, now_ms: u64, skew_ms: u64) -> Check {
+        let phase = |step: &StepName| self.state.open.get(step).map(|open| &open.phase);
+        let due = match event {
+            Event::SleepEnded { step } => match phase(step) {
+                Some(Phase::Sleeping { until, .. }) => Some(*until),
+                _ => return Err(format!("step {step} woke and did not sleep")),
+            },
+            Event::ApprovalTimedOut { step } => match phase(step) {
+                Some(Phase::Approval { due, .. }) => *due,
+                _ => return Err(format!("step {step} timed out and did not wait")),
+            },
+            Event::ExecutionTimedOut { .. } => self.state.deadline.map(|deadline| deadline.due),
+            _ => return Ok(()),
+        };
+        let Some(due) = due else { return Err("it ended by a time it does not have".to_owned()) };
+        holds(due <= time && due.as_millis() <= now_ms + skew_ms, || {
+            format!("{} at {now_ms} (by its clock {time}), due only at {due}", event.kind())
+        })
+    }
+
+    fn is_as_in_snapshot(&self, commit: &Commit) -> Check {
+        let is_same = commit.snapshot.as_ref().is_none_or(|snapshot| *snapshot == self.state);
+        holds(is_same, || "its snapshot is not what its events add up to".to_owned())
+    }
+}
+
+/// `words` unless it is so.
+pub(super) fn holds(is_so: bool, words: impl FnOnce() -> String) -> Check {
+    if is_so { Ok(()) } else { Err(words()) }
+}
