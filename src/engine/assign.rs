@@ -81,13 +81,17 @@ impl Engine {
         all.into_iter().filter(|ready| ready.offer.handle.seq == seq).collect()
     }
 
-    /// The tasks of a run that a worker may begin at `now`.
+    /// The tasks of a run that a worker may begin at `now`; none of a run that closed.
     pub(super) fn ready_tasks(
         &self,
         state: &State,
         blueprint: &StoredBlueprint,
         now: Timestamp,
     ) -> Vec<Ready> {
+        if state.is_closed() {
+            // What one decision made ready, the next one may have ended in the same commit.
+            return vec![];
+        }
         let is_due = |open: &OpenStep| match &open.phase {
             Phase::Ready { not_before, .. } => not_before.is_none_or(|due| due <= now),
             Phase::Leased { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => false,
