@@ -153,7 +153,7 @@ pub(super) fn go_on(draft: &mut Draft, setting: &Setting<'_>, choice: &Choice<'_
         Some(route) => match route.target {
             Target::End => end(draft, setting, choice, route),
             Target::Step(to) if to > place => skip_to(draft, setting, choice, route, (place, to)),
-            Target::Step(to) => go_back(draft, setting, choice, route, to),
+            Target::Step(to) => go_back(draft, setting, choice, route, (place, to)),
         },
     }
 }
@@ -220,7 +220,7 @@ fn go_back(
     setting: &Setting<'_>,
     choice: &Choice<'_>,
     route: &Route,
-    to: usize,
+    (from, to): (usize, usize),
 ) {
     let steps = setting.blueprint.steps();
     let target = &steps[to].name;
@@ -244,7 +244,10 @@ fn go_back(
     let anew: Vec<usize> = from_on(setting, to).filter(has_come_to_something).collect();
     let cleared = anew.iter().map(|&place| steps[place].name.clone()).collect();
     take(draft, choice, route, target.clone(), (vec![], cleared));
-    settle(draft, setting, anew.into_iter().chain([to]));
+    // An aside that leads on, past the step that led to it, is not among them: what else waits for it
+    // is not chosen.
+    let others = setting.blueprint.plan().awaited_by(from).iter().copied();
+    settle(draft, setting, anew.into_iter().chain([to]).chain(others));
 }
 
 /// The places that begin anew when a rule leads back to `to`: in the timeline those from there on, and

@@ -428,6 +428,20 @@ mod asides {
     }
 
     #[test]
+    fn what_it_might_have_led_to_instead_of_on_is_left_out() {
+        let rules =
+            [diverge("b", &[("error", "mend")]), diverge("mend", &[("bad", "sorry"), ("_", "c")])];
+        let mut run = run(LINE, &rules);
+        run.gives("a", json!(1));
+        run.breaks("b");
+        assert_eq!(
+            run.gives("mend", json!("good"))[1..],
+            [back(Diverge, "mend", 1, "_", "c", &["c"]), scheduled("c"), left_out(&["sorry"]),]
+        );
+        assert_eq!(run.gives("c", json!(1)).last(), Some(&Event::ExecutionCompleted));
+    }
+
+    #[test]
     fn it_may_lead_to_another() {
         let rules = [diverge("a", &[("error", "x")]), diverge("x", &[("_", "y")])];
         let mut run = run(LINE, &rules);
