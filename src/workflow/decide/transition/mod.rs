@@ -10,10 +10,13 @@
 //! * a step is scheduled only when all that it waits for is over;
 //! * when nothing is open, every step is over and the execution has ended.
 
+mod over;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use self::over::Over;
 use super::Setting;
 use crate::workflow::{
     blueprint::{END, Route, RuleKind, Target},
@@ -286,10 +289,14 @@ fn take(
 fn settle(draft: &mut Draft, setting: &Setting<'_>, candidates: impl IntoIterator<Item = usize>) {
     let blueprint = setting.blueprint;
     let mut candidates: BTreeSet<usize> = candidates.into_iter().collect();
+    let mut over = Over::default();
     while !candidates.is_empty() {
         let mut left_out = vec![];
+        over.look_again();
         for place in past_skipped(draft.state(), setting, candidates) {
-            if !is_ready(draft.state(), setting, place) {
+            let can_not_begin = has_begun(draft.state(), &blueprint.steps()[place].name)
+                || !over.is_all_before(draft.state(), blueprint, place);
+            if can_not_begin {
                 continue;
             }
             if is_left_out(draft.state(), setting, place) {
@@ -325,26 +332,6 @@ fn past_skipped(state: &State, setting: &Setting<'_>, from: BTreeSet<usize>) -> 
 
 fn has_begun(state: &State, step: &StepName) -> bool {
     state.open.contains_key(step) || state.done.contains_key(step)
-}
-
-/// Whether the step at `place` can begin: it has not, and nothing that it waits for is missing. What is
-/// skipped stands for what it would have waited for itself.
-fn is_ready(state: &State, setting: &Setting<'_>, place: usize) -> bool {
-    let (steps, plan) = (setting.blueprint.steps(), setting.blueprint.plan());
-    if has_begun(state, &steps[place].name) {
-        return false;
-    }
-    let mut way = plan.waits_for(place).to_vec();
-    let mut seen: BTreeSet<usize> = way.iter().copied().collect();
-    while let Some(before) = way.pop() {
-        let name = &steps[before].name;
-        if state.skipped.contains_key(name) {
-            way.extend(plan.waits_for(before).iter().copied().filter(|&next| seen.insert(next)));
-        } else if !state.done.contains_key(name) {
-            return false;
-        }
-    }
-    true
 }
 
 /// Whether the step at `place` runs only by choice, and nobody chose it. One that takes the output of
