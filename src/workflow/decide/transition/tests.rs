@@ -607,6 +607,45 @@ mod loops {
     }
 
     #[test]
+    fn a_choice_outlasts_a_later_step_that_leads_back_to_what_was_chosen() {
+        let steps: &[(&str, &[&str])] = &[("a", &[]), ("b", &[]), ("c", &[]), ("d", &[])];
+        let rules = [
+            diverge("a", &[("x", "b"), ("y", "c")]),
+            diverge("d", &[("again", "c"), ("other", "b")]),
+        ];
+        let mut run = run(steps, &rules);
+        run.gives("a", json!("y"));
+        run.gives("c", json!(1));
+        run.gives("d", json!("again"));
+        run.gives("c", json!(1));
+        run.gives("d", json!("other"));
+        assert_eq!(run.open(), ["b"]);
+        run.gives("b", json!(1));
+        assert_eq!(run.open(), ["c"], "`a` chose it, and was not asked again");
+    }
+
+    #[test]
+    fn what_was_led_back_to_once_is_not_chosen_when_it_begins_anew_from_before_the_choice() {
+        let steps: &[(&str, &[&str])] =
+            &[("a", &[]), ("b", &[]), ("c", &[]), ("check", &[]), ("end", &[])];
+        let rules = [
+            diverge("a", &[("x", "b"), ("y", "c")]),
+            diverge("check", &[("back", "a")]),
+            diverge("end", &[("again", "c")]),
+        ];
+        let mut run = run(steps, &rules);
+        run.gives("a", json!("y"));
+        run.gives("c", json!(1));
+        run.gives("check", json!(1));
+        run.gives("end", json!("again"));
+        run.gives("c", json!(1));
+        run.gives("check", json!("back"));
+        run.gives("a", json!("x"));
+        run.gives("b", json!(1));
+        assert_eq!(run.open(), ["check"], "nobody chose `c`");
+    }
+
+    #[test]
     fn a_loop_that_never_ends_fails_with_a_kind_of_its_own() {
         let mut run = looping();
         run.gives("a", json!(0));
