@@ -194,7 +194,7 @@ impl Folder {
             Event::ApprovalAnswered { step, request, response, .. } => {
                 let open = self.step(step);
                 open.answer = Some(Stored::new(at, response));
-                open.counted = open.attempt;
+                open.counted = open.last_attempt();
                 self.remember(request);
             }
             Event::ApprovalRejected { step, request, reason, by } => {
@@ -240,6 +240,7 @@ impl Folder {
             losses: 0,
             failures: 0,
             counted: 0,
+            newest: 0,
             last_failure: None,
             answer: None,
             failure: None,
@@ -255,6 +256,7 @@ impl Folder {
     /// An attempt sleeps, or waits for a person.
     fn wait(&mut self, step: &StepName, attempt: u32, phase: Phase) {
         let open = self.step(step);
+        open.newest = if open.attempt > attempt { open.attempt } else { open.newest };
         (open.attempt, open.phase) = (attempt, phase);
     }
 
