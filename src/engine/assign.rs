@@ -81,7 +81,7 @@ impl Engine {
         all.into_iter().filter(|ready| ready.offer.handle.seq == seq).collect()
     }
 
-    /// The tasks of a run that a worker may begin at `now`.
+    /// The tasks of a run that a worker may begin at `now`; none of a run that closed.
     pub(super) fn ready_tasks(
         &self,
         state: &State,
@@ -89,7 +89,8 @@ impl Engine {
         now: Timestamp,
     ) -> Vec<Ready> {
         if state.is_closed() {
-            // Its steps stay open for ever; offering one would bring the run back without end.
+            // What one decision made ready, the next one may have ended in the same commit; and the
+            // steps stay open for ever: offering one would bring the run back without end.
             return vec![];
         }
         let is_due = |open: &OpenStep| match &open.phase {

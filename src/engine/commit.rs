@@ -5,7 +5,11 @@
 //! * whatever goes wrong in between, the folded state is dropped, never put back;
 //! * a run that a commit makes active has its guard in the wake index before the commit is sent.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -95,18 +99,20 @@ impl Engine {
         }
     }
 
-    /// The values that conditions may look at, where the state holds only where they are. Costs
-    /// nothing where no step of the batch has rules, else 1 GET for each value that memory lacks.
+    /// The values that conditions may look at. Costs nothing where no step of the batch has rules,
+    /// else 1 GET for each value that neither the state nor memory carries.
     async fn values(&self, loaded: &Loaded, batch: &[Pending]) -> Result<Values, Error> {
         let Loaded { state, blueprint, .. } = loaded;
         let mut values = Values::default();
-        let mut needed = vec![];
+        let mut needed = BTreeMap::new();
         for Pending { command, blob, .. } in batch {
-            needed.extend(workflow::reads(&blueprint.blueprint, state, command));
+            let read = workflow::reads(&blueprint.blueprint, state, command);
+            needed.extend(read.into_iter().map(|stored| ((stored.at.0, stored.at.1), stored)));
             if let Some((sha256, value)) = blob {
                 values.put_blob(sha256.clone(), value.clone());
             }
         }
+        let needed: Vec<_> = needed.into_values().collect();
         for (at, value) in self.payloads(&state.handle(), &needed).await? {
             values.put_stored(at, value);
         }

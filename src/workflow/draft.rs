@@ -3,8 +3,9 @@
 
 use super::{
     event::{Event, Start},
-    fold::{CommitFacts, Folder},
+    fold::{CommitFacts, Folder, payload_at},
     id::Seq,
+    payload::{At, Payload},
     state::{Guard, State},
     time::Timestamp,
 };
@@ -79,6 +80,11 @@ impl Draft {
     /// How many events were decided.
     pub fn len(&self) -> usize {
         self.events.len()
+    }
+
+    /// The payload that an event of this very commit carries; none: it stands in another commit.
+    pub(crate) fn payload(&self, at: At) -> Option<&Payload> {
+        payload_at(&self.events, at).filter(|_| at.0 == self.seq())
     }
 
     /// Writes `event` and folds it in.

@@ -194,7 +194,7 @@ impl Folder {
             Event::ApprovalAnswered { step, request, response, .. } => {
                 let open = self.step(step);
                 open.answer = Some(Stored::new(at, response));
-                open.counted = open.attempt;
+                open.counted = open.last_attempt();
                 self.remember(request);
             }
             Event::ApprovalRejected { step, request, reason, by } => {
@@ -240,6 +240,7 @@ impl Folder {
             losses: 0,
             failures: 0,
             counted: 0,
+            newest: 0,
             last_failure: None,
             answer: None,
             failure: None,
@@ -255,6 +256,7 @@ impl Folder {
     /// An attempt sleeps, or waits for a person.
     fn wait(&mut self, step: &StepName, attempt: u32, phase: Phase) {
         let open = self.step(step);
+        open.newest = if open.attempt > attempt { open.attempt } else { open.newest };
         (open.attempt, open.phase) = (attempt, phase);
     }
 
@@ -284,10 +286,11 @@ impl Folder {
         self.state().caught.insert(step.clone(), failure);
     }
 
+    /// What a step decided before stays decided: it outlasts a later step that leads to the same.
     fn choose(&mut self, step: &StepName, to: &StepName) {
         if &**to != END {
             self.state().skipped.remove(to);
-            self.state().chosen.insert(to.clone(), step.clone());
+            self.state().chosen.entry(to.clone()).or_insert_with(|| step.clone());
         }
     }
 
@@ -334,7 +337,8 @@ impl Folder {
     }
 
     /// Forgets what the steps have come to: each begins its next iteration when it is ready again.
-    /// What a step that is not among them has decided stays decided.
+    /// What a step that is not among them has decided stays decided; but what a step led back to, and
+    /// has not come to again since, was led to for that once.
     fn clear(&mut self, steps: &[StepName]) {
         let cleared: BTreeSet<&StepName> = steps.iter().collect();
         let state = self.state();
@@ -351,7 +355,10 @@ impl Folder {
             }
             state.caught.remove(step);
         }
-        state.chosen.retain(|_, by| !cleared.contains(by));
+        let done = &state.done;
+        state.chosen.retain(|step, by| {
+            !cleared.contains(by) && (!cleared.contains(step) || done.contains_key(by))
+        });
         state.skipped.retain(|step, by| {
             !cleared.contains(step) || by.as_ref().is_some_and(|by| !cleared.contains(by))
         });

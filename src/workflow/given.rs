@@ -8,10 +8,10 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::{
-    Answer, At, Blueprint, BlueprintRef, Command, CommitFacts, Definition, Draft, Event,
+    Answer, At, Blueprint, BlueprintRef, Command, CommitFacts, Definition, Done, Draft, Event,
     ExecutionId, Failure, Guard, Json, LossReason, Mismatch, Namespace, Outcome, Payload, Policy,
-    Rejection, Rule, RunId, Sealed, Setting, Start, State, Step, StepName, Task, Timestamp, Values,
-    blueprint::tests::blueprint, decide, fold, reads, start,
+    Rejection, Rule, RunId, Sealed, Setting, Start, State, Status, Step, StepName, Task, Timestamp,
+    Values, blueprint::tests::blueprint, decide, fold, reads, resume, start,
 };
 
 /// When the runs of tests start, in milliseconds.
@@ -392,5 +392,42 @@ impl Run {
     /// The steps that are skipped.
     pub(crate) fn skipped(&self) -> Vec<&str> {
         self.state.skipped.keys().map(|step| &**step).collect()
+    }
+}
+
+impl Run {
+    /// The run that resumes this one, which is closed, with the results that it kept.
+    pub(crate) fn resumed(&self) -> Self {
+        let failed = match &self.state.status {
+            Status::Failed { step, .. } => Some(step),
+            Status::Running
+            | Status::Completed
+            | Status::Cancelled { .. }
+            | Status::TimedOut { .. } => None,
+        };
+        let is_kept = |step: &StepName| Some(step) != failed;
+        let done = self.state.done.iter().filter(|(step, _)| is_kept(step));
+        let result_kept = |(step, done): (&StepName, &Done)| {
+            let (started, ended) = self.state.times(done);
+            Event::ResultKept {
+                step: step.clone(),
+                iteration: done.iteration(),
+                attempt: done.attempt(),
+                started,
+                ended,
+                result: Payload::Json(self.payloads[&done.at()].clone()),
+                error: self.state.caught.get(step).cloned(),
+            }
+        };
+        let kept = done.map(result_kept).chain(self.state.way()).collect();
+        let (blueprint, now) = (self.blueprint.clone(), self.now);
+        let mut draft = Draft::begin(start_of(&blueprint, None), now, NO_JITTER);
+        let (policy, values) = (Policy::default(), Values::default());
+        let setting = Setting { blueprint: &blueprint, policy: &policy, values: &values };
+        resume(&mut draft, &setting, kept);
+        let sealed = draft.seal(GUARD_MS);
+        let (state, guard_first) = (checked(None, &sealed), sealed.guard_first);
+        let payloads = payloads_of(&sealed).collect();
+        Self { blueprint, state, guard_first, random: NO_JITTER, payloads, now }
     }
 }

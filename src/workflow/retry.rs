@@ -33,7 +33,7 @@ pub(crate) fn failed_delay_ms(
     let whole = grown_ms(policy, failures);
     let most_off = whole / 100 * u64::from(policy.jitter_percent)
         + whole % 100 * u64::from(policy.jitter_percent) / 100;
-    Some(whole - jitter(most_off + 1))
+    Some(whole - jitter(most_off.saturating_add(1)))
 }
 
 /// The first delay, grown `times` times, in whole milliseconds and without ever overflowing.
@@ -92,6 +92,13 @@ mod tests {
         let policy = RetryPolicy { jitter_percent: 50, ..RetryPolicy::default() };
         assert_eq!(failed_delay_ms(&policy, 0, &boom("X"), |bound| bound - 1), Some(500));
         assert_eq!(failed_delay_ms(&policy, 0, &boom("X"), |_| 0), Some(1_000));
+        let longest = RetryPolicy {
+            initial_delay_ms: u64::MAX,
+            delay_max_ms: u64::MAX,
+            jitter_percent: 100,
+            ..RetryPolicy::default()
+        };
+        assert_eq!(failed_delay_ms(&longest, 0, &boom("X"), |_| 0), Some(u64::MAX));
     }
 
     #[test]

@@ -192,7 +192,7 @@ pub struct OpenStep {
     /// Which iteration.
     #[serde(rename = "i")]
     pub iteration: u32,
-    /// The newest attempt.
+    /// The newest attempt; of a step that sleeps or waits for a person, the one that asked to.
     #[serde(rename = "a")]
     pub attempt: u32,
     /// What it is waiting for.
@@ -210,6 +210,9 @@ pub struct OpenStep {
     /// again, or its question was answered. Saying so again changes nothing.
     #[serde(default, skip_serializing_if = "is_none")]
     pub counted: u32,
+    /// The newest attempt that was handed out before an older one asked for a wait; 0: none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub newest: u32,
     /// Why the last of them failed, without its stack trace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<Failure>,
@@ -315,6 +318,13 @@ impl Done {
     /// The event that carries the output.
     pub fn at(&self) -> At {
         At(self.4, self.5)
+    }
+}
+
+impl OpenStep {
+    /// The newest attempt that was ever made ready: the next one's number is free.
+    pub(super) fn last_attempt(&self) -> u32 {
+        self.attempt.max(self.newest)
     }
 }
 

@@ -1,7 +1,8 @@
 //! The values that conditions look at, where the state holds only where they are.
 //!
 //! A state carries small payloads itself. Whoever decides fetches the larger ones first: [`reads`]
-//! says which a command may need, and [`Values`] holds them.
+//! says which a command may need, and [`Values`] holds them; the small ones too, because the commands
+//! before it in one commit may push them out of the state.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -58,7 +59,8 @@ impl Values {
     }
 }
 
-/// What conditions may look at when `command` is decided on `state`, and the state does not carry.
+/// What conditions may look at when `command` is decided on `state`, or on what other commands of the
+/// same commit make of it.
 pub fn reads(blueprint: &Blueprint, state: &State, command: &Command) -> Vec<Stored> {
     let steps: Vec<(&StepName, &OpenStep)> = match command {
         Command::SubmitResult { task, .. } => {
@@ -71,7 +73,6 @@ pub fn reads(blueprint: &Blueprint, state: &State, command: &Command) -> Vec<Sto
     };
     let mut needed: Vec<Stored> =
         steps.into_iter().flat_map(|(step, open)| read_by(blueprint, state, step, open)).collect();
-    needed.retain(|stored| stored.value.is_none());
     needed.sort_by_key(|stored| (stored.at.0, stored.at.1));
     needed.dedup_by_key(|stored| stored.at);
     needed

@@ -342,3 +342,36 @@ async fn a_task_that_no_poller_here_can_run_is_listed_ever_more_rarely() {
     let lists = cost.in_family(Operation::List, Family::Queue);
     assert!(lists <= 8, "{lists} lists in 2.5 s: {cost}");
 }
+
+#[tokio::test]
+async fn what_a_wake_made_ready_before_it_ended_the_execution_is_given_to_nobody() {
+    let setup = Setup { background: false, near_timers: false, ..Setup::new() };
+    let instance = Instance::start(Bucket::new().store().await, &setup).await;
+    let mut client = instance.client().await;
+    let steps: &[(&str, &[&str])] =
+        &[("root", &[]), ("nap", &["root"]), ("wait", &["root"]), ("after", &["nap"])];
+    client.blueprint("two", steps).await;
+    let _workers = ["w1", "w2", "w3"].map(|worker| {
+        Worker::start(client.clone(), worker, |task| match task.step_name.as_str() {
+            "nap" => Done::Sleep { millis: 300, data: json!({}) },
+            "wait" => Done::Approval { timeout_ms: 300 },
+            _ => done(),
+        })
+    });
+    let id = client.execute("two", json!({})).await;
+    let begun = Instant::now();
+    loop {
+        let steps = client.describe(&id).await.steps;
+        let is_in = |phase: &str| steps.iter().any(|step| step.phase == phase);
+        if is_in("sleeping") && is_in("approval") {
+            break;
+        }
+        assert!(begun.elapsed() < crate::support::PATIENCE, "{steps:?}");
+    }
+    // Both are due when somebody looks: `after` becomes ready while polls wait, and then all is over.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let _progress = instance.engine.tick().await;
+    let status = client.status(&id).await;
+    assert_eq!(status.error.expect("it failed").kind, "approval_timeout");
+    assert_eq!(count(&client.events(&id).await, "step_started"), 3);
+}

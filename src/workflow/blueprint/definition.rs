@@ -3,6 +3,8 @@
 //! Invariant: fields that are not used do not appear in the JSON, so that a blueprint keeps its hash
 //! when a later version of this layout knows more.
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::super::{
@@ -177,14 +179,10 @@ impl Definition {
 
     /// Targets outside the timeline: nothing follows them.
     fn asides(&self) -> impl Iterator<Item = String> {
-        let is_aside =
-            |to: &&StepName| &***to != END && !self.steps.iter().any(|step| step.name == **to);
-        let mut asides: Vec<&StepName> = vec![];
-        for to in self.rules.iter().flat_map(|rule| &rule.arms).map(|arm| &arm.to) {
-            if is_aside(&to) && !asides.contains(&to) {
-                asides.push(to);
-            }
-        }
+        let mut known: HashSet<&str> = self.steps.iter().map(|step| &*step.name).collect();
+        known.insert(END);
+        let targets = self.rules.iter().flat_map(|rule| &rule.arms).map(|arm| &arm.to);
+        let asides: Vec<&StepName> = targets.filter(|to| known.insert(to)).collect();
         let warning = |step: &StepName| {
             format!(
                 "step `{step}` is not in the timeline: when a rule goes there, the steps that wait \

@@ -88,13 +88,13 @@ pub(super) fn asides(definition: &Definition) -> Vec<Step> {
     let timeline: HashSet<&StepName> = definition.steps.iter().map(|step| &step.name).collect();
     let mut leads_to: HashMap<&StepName, Vec<&StepName>> = HashMap::new();
     let mut taken_from: HashMap<&StepName, Vec<StepName>> = HashMap::new();
+    let mut taken = HashSet::new();
     for rule in &definition.rules {
         for to in rule.arms.iter().map(|arm| &arm.to) {
             if &**to != END && !timeline.contains(to) {
                 leads_to.entry(&rule.from).or_default().push(to);
-                let takes = taken_from.entry(to).or_default();
-                if !takes.contains(&rule.from) && rule.from != *to {
-                    takes.push(rule.from.clone());
+                if rule.from != *to && taken.insert((to, &rule.from)) {
+                    taken_from.entry(to).or_default().push(rule.from.clone());
                 }
             }
         }

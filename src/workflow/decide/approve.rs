@@ -36,7 +36,7 @@ pub(super) fn approve(
     let response = given.response.clone();
     if given.again {
         let open = &draft.state().open[&step];
-        let (iteration, attempt) = (open.iteration, open.attempt + 1);
+        let (iteration, attempt) = (open.iteration, open.last_attempt() + 1);
         draft.emit(Event::ApprovalAnswered { step: step.clone(), by, request, response });
         schedule(draft, setting, &step, iteration, attempt, 0);
     } else {
@@ -118,7 +118,8 @@ mod tests {
     use crate::workflow::{
         Answer, Command, Event, Failure, Payload, Rejection,
         given::{
-            Run, approve, ask, begun_by, cancel, failure, reject, run, scheduled, sleep, succeed,
+            LEASE_MS, Run, again, approve, ask, begun_by, cancel, completed, failure, lease,
+            reject, run, scheduled, sleep, succeed,
         },
     };
 
@@ -239,6 +240,24 @@ mod tests {
     }
 
     #[test]
+    fn a_step_that_runs_again_gets_an_attempt_of_its_own_where_an_older_one_had_asked() {
+        let mut run = run(&[("a", &[]), ("b", &["a"])]);
+        run.given(lease("a", 1, "w1")).at(LEASE_MS).given(Command::Wake);
+        run.at(LEASE_MS + 1_000).given(lease("a", 2, "w2")).given(ask("a", 1, None));
+        let answer = Command::Approve {
+            step: None,
+            by: "ana".to_owned(),
+            request: "r1".to_owned(),
+            response: Payload::of(json!({"limit": 7})),
+            again: true,
+        };
+        assert_eq!(run.when(answer)[1], again("a", 3, None), "`w2` has attempt 2");
+        run.given(lease("a", 3, "w3"));
+        run.unchanged(ask("a", 2, None));
+        assert_eq!(run.when(succeed("a", 3)), [completed("a", 3), scheduled("b")]);
+    }
+
+    #[test]
     fn an_answer_that_comes_before_anyone_noticed_that_time_is_up_counts() {
         let mut run = run(&[("a", &[])]);
         run.leased(&["a"]).given(ask("a", 1, Some(10))).at(11);
@@ -252,9 +271,6 @@ mod tests {
         run.given(approve(None, "r1"));
         assert_eq!(run.state.requests.len(), 1_000);
         assert_eq!(run.state.requests.front().map(String::as_str), Some("old1"));
-        assert_eq!(
-            run.when(crate::workflow::given::lease("b", 1, "w1")),
-            [begun_by("b", 1, "w1", 300_000)]
-        );
+        assert_eq!(run.when(lease("b", 1, "w1")), [begun_by("b", 1, "w1", 300_000)]);
     }
 }

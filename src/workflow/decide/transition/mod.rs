@@ -10,10 +10,13 @@
 //! * a step is scheduled only when all that it waits for is over;
 //! * when nothing is open, every step is over and the execution has ended.
 
+mod over;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
+use self::over::Over;
 use super::Setting;
 use crate::workflow::{
     blueprint::{END, Route, RuleKind, Target},
@@ -89,7 +92,11 @@ pub(super) fn choose<'a>(
     let failed = matches!(ended, Ended::Failed(_));
     let result = match ended {
         Ended::Given(payload) => unwrapped(&setting.values.of_payload(payload)),
-        Ended::Stored(stored) => unwrapped(&setting.values.of_stored(stored)),
+        Ended::Stored(stored) => unwrapped(&match draft.payload(stored.at) {
+            // A sleep of no time, which began earlier in this very commit.
+            Some(payload) => setting.values.of_payload(payload),
+            None => setting.values.of_stored(stored),
+        }),
         Ended::Failed(failure) => envelope(failure),
     };
     let reads = |what: fn(&Condition) -> bool| {
@@ -149,7 +156,7 @@ pub(super) fn go_on(draft: &mut Draft, setting: &Setting<'_>, choice: &Choice<'_
         Some(route) => match route.target {
             Target::End => end(draft, setting, choice, route),
             Target::Step(to) if to > place => skip_to(draft, setting, choice, route, (place, to)),
-            Target::Step(to) => go_back(draft, setting, choice, route, to),
+            Target::Step(to) => go_back(draft, setting, choice, route, (place, to)),
         },
     }
 }
@@ -216,7 +223,7 @@ fn go_back(
     setting: &Setting<'_>,
     choice: &Choice<'_>,
     route: &Route,
-    to: usize,
+    (from, to): (usize, usize),
 ) {
     let steps = setting.blueprint.steps();
     let target = &steps[to].name;
@@ -240,7 +247,10 @@ fn go_back(
     let anew: Vec<usize> = from_on(setting, to).filter(has_come_to_something).collect();
     let cleared = anew.iter().map(|&place| steps[place].name.clone()).collect();
     take(draft, choice, route, target.clone(), (vec![], cleared));
-    settle(draft, setting, anew.into_iter().chain([to]));
+    // An aside that leads on, past the step that led to it, is not among them: what else waits for it
+    // is not chosen.
+    let others = setting.blueprint.plan().awaited_by(from).iter().copied();
+    settle(draft, setting, anew.into_iter().chain([to]).chain(others));
 }
 
 /// The places that begin anew when a rule leads back to `to`: in the timeline those from there on, and
@@ -279,10 +289,14 @@ fn take(
 fn settle(draft: &mut Draft, setting: &Setting<'_>, candidates: impl IntoIterator<Item = usize>) {
     let blueprint = setting.blueprint;
     let mut candidates: BTreeSet<usize> = candidates.into_iter().collect();
+    let mut over = Over::default();
     while !candidates.is_empty() {
         let mut left_out = vec![];
+        over.look_again();
         for place in past_skipped(draft.state(), setting, candidates) {
-            if !is_ready(draft.state(), setting, place) {
+            let can_not_begin = has_begun(draft.state(), &blueprint.steps()[place].name)
+                || !over.is_all_before(draft.state(), blueprint, place);
+            if can_not_begin {
                 continue;
             }
             if is_left_out(draft.state(), setting, place) {
@@ -318,26 +332,6 @@ fn past_skipped(state: &State, setting: &Setting<'_>, from: BTreeSet<usize>) -> 
 
 fn has_begun(state: &State, step: &StepName) -> bool {
     state.open.contains_key(step) || state.done.contains_key(step)
-}
-
-/// Whether the step at `place` can begin: it has not, and nothing that it waits for is missing. What is
-/// skipped stands for what it would have waited for itself.
-fn is_ready(state: &State, setting: &Setting<'_>, place: usize) -> bool {
-    let (steps, plan) = (setting.blueprint.steps(), setting.blueprint.plan());
-    if has_begun(state, &steps[place].name) {
-        return false;
-    }
-    let mut way = plan.waits_for(place).to_vec();
-    let mut seen: BTreeSet<usize> = way.iter().copied().collect();
-    while let Some(before) = way.pop() {
-        let name = &steps[before].name;
-        if state.skipped.contains_key(name) {
-            way.extend(plan.waits_for(before).iter().copied().filter(|&next| seen.insert(next)));
-        } else if !state.done.contains_key(name) {
-            return false;
-        }
-    }
-    true
 }
 
 /// Whether the step at `place` runs only by choice, and nobody chose it. One that takes the output of

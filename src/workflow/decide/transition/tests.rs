@@ -285,6 +285,43 @@ mod forward {
     }
 }
 
+/// With rules that lead past or leave out thousands of steps, each is looked at once: these tests took
+/// minutes when each step that waits walked back over all that was skipped.
+mod large {
+    use super::*;
+
+    fn goes_on(steps: &[String], depends_on: impl Fn(usize) -> usize, rule: Rule) {
+        let on: Vec<[&str; 1]> =
+            (1..steps.len()).map(|at| [steps[depends_on(at)].as_str()]).collect();
+        let rest = steps[1..].iter().zip(&on).map(|(step, on)| (step.as_str(), &on[..]));
+        let steps: Vec<(&str, &[&str])> =
+            [(steps[0].as_str(), &[][..])].into_iter().chain(rest).collect();
+        let mut run = run(&steps, &[rule]);
+        run.gives("s0", json!("x"));
+        let chosen = run.open()[0].to_owned();
+        run.gives(&chosen, json!(1));
+    }
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count).map(|at| format!("s{at}")).collect()
+    }
+
+    #[test]
+    fn many_steps_wait_for_a_long_chain_that_is_skipped() {
+        let depends_on = |at: usize| if at < 5_000 { at - 1 } else { 4_999 };
+        goes_on(&names(10_000), depends_on, diverge("s0", &[("x", "s5000")]));
+    }
+
+    #[test]
+    fn a_step_chooses_one_of_thousands() {
+        let names = names(10_000);
+        let arms: Vec<(String, &str)> =
+            names[1..].iter().map(|name| (name.replace("s1", "x"), name.as_str())).collect();
+        let arms: Vec<(&str, &str)> = arms.iter().map(|(when, to)| (when.as_str(), *to)).collect();
+        goes_on(&names, |_| 0, diverge("s0", &arms));
+    }
+}
+
 mod failures {
     use super::*;
 
@@ -428,6 +465,20 @@ mod asides {
     }
 
     #[test]
+    fn what_it_might_have_led_to_instead_of_on_is_left_out() {
+        let rules =
+            [diverge("b", &[("error", "mend")]), diverge("mend", &[("bad", "sorry"), ("_", "c")])];
+        let mut run = run(LINE, &rules);
+        run.gives("a", json!(1));
+        run.breaks("b");
+        assert_eq!(
+            run.gives("mend", json!("good"))[1..],
+            [back(Diverge, "mend", 1, "_", "c", &["c"]), scheduled("c"), left_out(&["sorry"]),]
+        );
+        assert_eq!(run.gives("c", json!(1)).last(), Some(&Event::ExecutionCompleted));
+    }
+
+    #[test]
     fn it_may_lead_to_another() {
         let rules = [diverge("a", &[("error", "x")]), diverge("x", &[("_", "y")])];
         let mut run = run(LINE, &rules);
@@ -556,6 +607,45 @@ mod loops {
     }
 
     #[test]
+    fn a_choice_outlasts_a_later_step_that_leads_back_to_what_was_chosen() {
+        let steps: &[(&str, &[&str])] = &[("a", &[]), ("b", &[]), ("c", &[]), ("d", &[])];
+        let rules = [
+            diverge("a", &[("x", "b"), ("y", "c")]),
+            diverge("d", &[("again", "c"), ("other", "b")]),
+        ];
+        let mut run = run(steps, &rules);
+        run.gives("a", json!("y"));
+        run.gives("c", json!(1));
+        run.gives("d", json!("again"));
+        run.gives("c", json!(1));
+        run.gives("d", json!("other"));
+        assert_eq!(run.open(), ["b"]);
+        run.gives("b", json!(1));
+        assert_eq!(run.open(), ["c"], "`a` chose it, and was not asked again");
+    }
+
+    #[test]
+    fn what_was_led_back_to_once_is_not_chosen_when_it_begins_anew_from_before_the_choice() {
+        let steps: &[(&str, &[&str])] =
+            &[("a", &[]), ("b", &[]), ("c", &[]), ("check", &[]), ("end", &[])];
+        let rules = [
+            diverge("a", &[("x", "b"), ("y", "c")]),
+            diverge("check", &[("back", "a")]),
+            diverge("end", &[("again", "c")]),
+        ];
+        let mut run = run(steps, &rules);
+        run.gives("a", json!("y"));
+        run.gives("c", json!(1));
+        run.gives("check", json!(1));
+        run.gives("end", json!("again"));
+        run.gives("c", json!(1));
+        run.gives("check", json!("back"));
+        run.gives("a", json!("x"));
+        run.gives("b", json!(1));
+        assert_eq!(run.open(), ["check"], "nobody chose `c`");
+    }
+
+    #[test]
     fn a_loop_that_never_ends_fails_with_a_kind_of_its_own() {
         let mut run = looping();
         run.gives("a", json!(0));
@@ -583,5 +673,46 @@ mod loops {
         let fails = submit("b", 1, Outcome::Failed(failure("boom")));
         let (answers, _) = run.batch(&[fails, succeed("c", 1)]);
         assert_eq!(answers[1], Err(Rejection::Superseded { step: "c".into() }));
+    }
+}
+
+mod values {
+    use super::*;
+
+    fn large(bytes: usize) -> serde_json::Value {
+        json!({"x": "y".repeat(bytes)})
+    }
+
+    #[test]
+    fn what_the_commands_before_it_push_out_of_the_state_is_still_seen() {
+        let beside = ["b", "c", "d", "e"];
+        let steps: Vec<(&str, &[&str])> = [("a", &[][..])]
+            .into_iter()
+            .chain(beside.iter().chain(&["asks"]).map(|step| (*step, &["a"][..])))
+            .collect();
+        let mut run = run(&steps, &[given::branch("asks", &[("len(state.x) == 900", "END")])]);
+        run.gives("a", large(900));
+        let results: Vec<Command> = beside
+            .iter()
+            .chain(&["asks"])
+            .map(|step| {
+                run.take(step);
+                submit(step, 1, Outcome::Succeeded(Payload::of(large(900))))
+            })
+            .collect();
+        let (_, events) = run.batch(&results);
+        assert_eq!(run.state.output("a").expect("an output").value, None, "pushed out");
+        assert_eq!(events.last(), Some(&Event::ExecutionCompleted));
+    }
+
+    #[test]
+    fn a_sleep_of_no_time_that_ends_in_its_own_commit_is_led_on_by_its_data() {
+        let mut run =
+            run(&[("a", &[]), ("b", &["a"])], &[diverge("a", &[(r#"{"kind": "quick"}"#, "END")])]);
+        run.take("a");
+        let data = Payload::of(json!({"kind": "quick", "x": "y".repeat(2_000)}));
+        let (_, events) =
+            run.batch(&[submit("a", 1, Outcome::Sleep { duration_ms: 0, data }), Command::Wake]);
+        assert_eq!(events.last(), Some(&Event::ExecutionCompleted));
     }
 }
