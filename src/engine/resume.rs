@@ -30,7 +30,7 @@ impl Engine {
     /// timeout and its labels are those of the run before; the timeout begins anew.
     ///
     /// An execution that is open is answered as it is (`was_running`). Sent twice with one request
-    /// id, it resumes once. Costs 2 PUT (guard, start commit), 2 LIST and 4 GET (the newest generation
+    /// id, it resumes once, also when the run that it began has closed and was resumed since. Costs 2 PUT (guard, start commit), 2 LIST and 4 GET (the newest generation
     /// and the newest commit, and what is read on the way to it), 1 GET for each kept result that the
     /// old state does not carry, and 1 PUT for each that is large.
     ///
@@ -53,6 +53,9 @@ impl Engine {
             let state = newest.into_state();
             if !state.is_closed() {
                 return Ok(answer(began, start.time, true));
+            }
+            if let Some(earlier) = self.started_earlier(&id, &handle).await? {
+                return Ok(earlier);
             }
             if state.status == Status::Completed {
                 return Err(Rejection::NothingToResume.into());

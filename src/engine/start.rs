@@ -82,7 +82,7 @@ impl Engine {
         let handle = handle_of(winner);
         let newest = self.inner.log.newest(&handle).await?;
         if newest.is_some_and(|tail| tail.state().is_closed()) {
-            if let Some(earlier) = self.started_earlier(request, &handle).await? {
+            if let Some(earlier) = self.started_earlier(&request.request, &handle).await? {
                 return Ok(Place::Taken(earlier));
             }
             return Ok(Place::Free(execution.clone(), generation + 1));
@@ -90,12 +90,16 @@ impl Engine {
         Ok(Place::Taken(answer(winner, start.time, true)))
     }
 
-    /// What the same request started before the generation of `newest`.
-    async fn started_earlier(
+    /// What the request `id` started before the generation of `newest`. Without an id nothing is
+    /// read.
+    pub(super) async fn started_earlier(
         &self,
-        request: &StartRequest,
+        id: &str,
         newest: &Handle,
     ) -> Result<Option<Started>, Error> {
+        if id.is_empty() {
+            return Ok(None);
+        }
         let generations = (0..newest.generation).rev().take(RECOGNISED_MAX as usize);
         for generation in generations {
             let handle = Handle { generation, ..newest.clone() };
@@ -104,7 +108,7 @@ impl Engine {
                 break;
             }
             let earlier = started_by(&start)?;
-            if is_same_request(earlier, request) {
+            if is_request(earlier, id) {
                 return Ok(Some(answer(earlier, start.time, false)));
             }
         }

@@ -125,6 +125,30 @@ async fn an_open_execution_is_left_as_it_is_and_a_request_resumes_once() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_again_after_its_run_was_resumed_too_resumes_nothing() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    let (id, is_fixed, _worker) = failed(&mut client).await;
+    let request = |request: &str| v1::ResumeRequest {
+        execution_id: id.clone(),
+        request_id: request.to_owned(),
+        ..Default::default()
+    };
+    let first = client.executions.resume(request("r1")).await.expect("resumed").into_inner();
+    client.until(&id, State::ExecutionFailed).await;
+    let second = client.executions.resume(request("r2")).await.expect("resumed").into_inner();
+    assert_eq!((first.generation, second.generation), (1, 2));
+    client.until(&id, State::ExecutionFailed).await;
+    let again = client.executions.resume(request("r1")).await.expect("the same").into_inner();
+    assert_eq!((again.generation, again.run_id), (1, first.run_id));
+    is_fixed.store(true, Ordering::SeqCst);
+    client.executions.resume(request("r3")).await.expect("resumed");
+    client.until(&id, State::ExecutionCompleted).await;
+    let again = client.executions.resume(request("r2")).await.expect("the same").into_inner();
+    assert_eq!((again.generation, again.run_id), (2, second.run_id), "also of one that completed");
+}
+
+#[tokio::test]
 async fn of_many_who_resume_at_once_through_two_instances_one_does() {
     let bucket = Bucket::new();
     let one = Instance::start(bucket.store().await, &Setup::new()).await;
