@@ -195,6 +195,8 @@ impl Folder {
                 let open = self.step(step);
                 open.answer = Some(Stored::new(at, response));
                 open.counted = open.last_attempt();
+                // What failed before the answer has nothing to say about the attempt that gets it.
+                open.failure = None;
                 self.remember(request);
             }
             Event::ApprovalRejected { step, request, reason, by } => {

@@ -116,10 +116,10 @@ mod tests {
     use serde_json::json;
 
     use crate::workflow::{
-        Answer, Command, Event, Failure, Payload, Rejection,
+        Answer, Command, Event, Failure, LossReason, Payload, Rejection,
         given::{
-            LEASE_MS, Run, again, approve, ask, begun_by, cancel, completed, failure, lease,
-            reject, run, scheduled, sleep, succeed,
+            LEASE_MS, Run, again, approve, ask, begun_by, cancel, completed, fail, failure, lease,
+            lost, reject, run, scheduled, sleep, succeed,
         },
     };
 
@@ -239,19 +239,32 @@ mod tests {
         assert_eq!(run.refused(approve(None, "r2")), closed);
     }
 
+    fn run_again(request: &str) -> Command {
+        Command::Approve {
+            step: None,
+            by: "ana".to_owned(),
+            request: request.to_owned(),
+            response: Payload::of(json!({"limit": 7})),
+            again: true,
+        }
+    }
+
+    #[test]
+    fn a_failure_that_was_kept_before_the_answer_does_not_count_after_it() {
+        let mut run = run(&[("a", &[])]);
+        run.given(lease("a", 1, "w1")).at(LEASE_MS).given(Command::Wake);
+        run.at(LEASE_MS + 1_000).given(lease("a", 2, "w2")).given(fail("a", 1));
+        run.given(ask("a", 2, None)).given(run_again("r1")).given(lease("a", 3, "w3"));
+        run.at(2 * LEASE_MS + 1_000);
+        assert_eq!(run.when(Command::Wake)[0], lost("a", 3, LossReason::LeaseEnded));
+    }
+
     #[test]
     fn a_step_that_runs_again_gets_an_attempt_of_its_own_where_an_older_one_had_asked() {
         let mut run = run(&[("a", &[]), ("b", &["a"])]);
         run.given(lease("a", 1, "w1")).at(LEASE_MS).given(Command::Wake);
         run.at(LEASE_MS + 1_000).given(lease("a", 2, "w2")).given(ask("a", 1, None));
-        let answer = Command::Approve {
-            step: None,
-            by: "ana".to_owned(),
-            request: "r1".to_owned(),
-            response: Payload::of(json!({"limit": 7})),
-            again: true,
-        };
-        assert_eq!(run.when(answer)[1], again("a", 3, None), "`w2` has attempt 2");
+        assert_eq!(run.when(run_again("r1"))[1], again("a", 3, None), "`w2` has attempt 2");
         run.given(lease("a", 3, "w3"));
         run.unchanged(ask("a", 2, None));
         assert_eq!(run.when(succeed("a", 3)), [completed("a", 3), scheduled("b")]);
