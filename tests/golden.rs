@@ -234,6 +234,7 @@ fn transition(step: &str, rule: RuleKind, when: &str, to: &str) -> Event {
         to: to.into(),
         skipped: vec![],
         cleared: vec![],
+        taken_up: vec![],
     }
 }
 
@@ -274,13 +275,14 @@ fn routed() -> Vec<Vec<Event>> {
         attempt: 2,
         output: Payload::of(json!({"error": "the card was refused", "kind": "CardError"})),
     };
-    let Event::TransitionTaken { step, iteration, rule, when, to, cleared, .. } =
+    let Event::TransitionTaken { step, iteration, rule, when, to, cleared, taken_up, .. } =
         transition("charge", RuleKind::Diverge, "error", "apologise")
     else {
         unreachable!()
     };
     let skipped = vec!["pack".into(), "ship".into()];
-    let astray = Event::TransitionTaken { step, iteration, rule, when, to, skipped, cleared };
+    let astray =
+        Event::TransitionTaken { step, iteration, rule, when, to, skipped, cleared, taken_up };
     let aside = |attempt| Event::StepScheduled {
         step: "apologise".into(),
         iteration: 1,
@@ -320,13 +322,14 @@ fn routed() -> Vec<Vec<Event>> {
         when: "score > 3".to_owned(),
         reason: "`score` is not a field of the output".to_owned(),
     };
-    let Event::TransitionTaken { step, iteration, rule, when, to, skipped, .. } =
+    let Event::TransitionTaken { step, iteration, rule, when, to, skipped, taken_up, .. } =
         transition("apologise", RuleKind::Branch, "again", "charge")
     else {
         unreachable!()
     };
     let cleared = vec!["charge".into(), "pack".into(), "ship".into(), "apologise".into()];
-    let back = Event::TransitionTaken { step, iteration, rule, when, to, skipped, cleared };
+    let back =
+        Event::TransitionTaken { step, iteration, rule, when, to, skipped, cleared, taken_up };
     let done = |step: &str, iteration| Event::StepCompleted {
         step: step.into(),
         iteration,
@@ -342,6 +345,7 @@ fn routed() -> Vec<Vec<Event>> {
         to: "END".into(),
         skipped: vec![],
         cleared: vec![],
+        taken_up: vec![],
     };
     vec![
         vec![start(7, Payload::of(json!({"order": 17}))), scheduled(1, 1), started("charge", 1, 1)],

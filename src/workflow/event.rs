@@ -142,6 +142,10 @@ pub enum Event {
         /// The steps, from `to` on, that begin anew: what they had come to counts no more.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         cleared: Vec<StepName>,
+        /// The steps, after `to`, that are on the way again although they had been jumped over: a
+        /// step outside the timeline leads back into it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        taken_up: Vec<StepName>,
     },
     /// Steps that run only when a rule chooses them were not chosen; they count as over.
     StepsSkipped {

@@ -138,8 +138,9 @@ impl Folder {
             Event::FailureCaught { step, attempt, output, .. } => {
                 self.catch(step, *attempt, &Stored::new(at, output));
             }
-            Event::TransitionTaken { step, to, skipped, cleared, .. } => {
+            Event::TransitionTaken { step, to, skipped, cleared, taken_up, .. } => {
                 self.clear(cleared);
+                self.state().skipped.retain(|step, _| !taken_up.contains(step));
                 self.skip(skipped, Some(step));
                 self.choose(step, to);
             }

@@ -189,7 +189,7 @@ fn end(draft: &mut Draft, setting: &Setting<'_>, choice: &Choice<'_>, route: &Ro
     let is_passed = |step: &StepName| !has_begun(state, step) && !state.skipped.contains_key(step);
     let steps = setting.blueprint.steps().iter().map(|step| &step.name);
     let skipped = steps.filter(|step| is_passed(step)).cloned().collect();
-    take(draft, choice, route, END.into(), (skipped, vec![]));
+    take(draft, choice, route, END.into(), Way { skipped, ..Way::default() });
     draft.emit(Event::ExecutionCompleted);
 }
 
@@ -211,7 +211,7 @@ fn skip_to(
     };
     let passed: Vec<usize> = (from + 1..to).filter(is_passed).collect();
     let skipped = passed.iter().map(|&place| steps[place].name.clone()).collect();
-    take(draft, choice, route, steps[to].name.clone(), (skipped, vec![]));
+    take(draft, choice, route, steps[to].name.clone(), Way { skipped, ..Way::default() });
     let after = |&place: &usize| setting.blueprint.plan().awaited_by(place).iter().copied();
     let candidates: Vec<usize> = passed.iter().chain([&from]).flat_map(after).chain([to]).collect();
     settle(draft, setting, candidates);
@@ -245,12 +245,35 @@ fn go_back(
         has_begun(state, name) || state.skipped.contains_key(name)
     };
     let anew: Vec<usize> = from_on(setting, to).filter(has_come_to_something).collect();
-    let cleared = anew.iter().map(|&place| steps[place].name.clone()).collect();
-    take(draft, choice, route, target.clone(), (vec![], cleared));
+    let (taken_up, cleared): (Vec<usize>, Vec<usize>) =
+        anew.iter().partition(|&&place| is_taken_up(state, setting, (from, to), place));
+    let named = |places: Vec<usize>| places.iter().map(|&it| steps[it].name.clone()).collect();
+    let way = Way { cleared: named(cleared), taken_up: named(taken_up), ..Way::default() };
+    take(draft, choice, route, target.clone(), way);
     // An aside that leads on, past the step that led to it, is not among them: what else waits for it
     // is not chosen.
     let others = setting.blueprint.plan().awaited_by(from).iter().copied();
     settle(draft, setting, anew.into_iter().chain([to]).chain(others));
+}
+
+/// Whether the skipped step at `place` is on the way again: it comes after the target to which an aside
+/// leads back into the timeline, and what jumped over it was the step that had led to that aside.
+fn is_taken_up(
+    state: &State,
+    setting: &Setting<'_>,
+    (from, to): (usize, usize),
+    place: usize,
+) -> bool {
+    let (blueprint, steps) = (setting.blueprint, setting.blueprint.steps());
+    let chosen_by = state.chosen.get(&steps[from].name);
+    let skipped_by = state.skipped.get(&steps[place].name).and_then(Option::as_ref);
+    // What a step that begins anew had jumped over is decided anew with it.
+    let still_stands = |step: &StepName| blueprint.step(step).is_some_and(|(at, _)| at < to);
+    blueprint.is_aside(from)
+        && !blueprint.is_aside(to)
+        && place > to
+        && chosen_by == skipped_by
+        && chosen_by.is_some_and(still_stands)
 }
 
 /// The places that begin anew when a rule leads back to `to`: in the timeline those from there on, and
@@ -265,14 +288,17 @@ fn from_on<'a>(setting: &Setting<'a>, to: usize) -> impl Iterator<Item = usize> 
         .filter(move |&place| place == to || waits[place] || (is_in_timeline && place < timeline))
 }
 
-fn take(
-    draft: &mut Draft,
-    choice: &Choice<'_>,
-    route: &Route,
-    to: StepName,
-    (skipped, cleared): (Vec<StepName>, Vec<StepName>),
-) {
+/// What a transition does to other steps.
+#[derive(Debug, Default)]
+struct Way {
+    skipped: Vec<StepName>,
+    cleared: Vec<StepName>,
+    taken_up: Vec<StepName>,
+}
+
+fn take(draft: &mut Draft, choice: &Choice<'_>, route: &Route, to: StepName, way: Way) {
     let Choice { step, iteration, .. } = choice;
+    let Way { skipped, cleared, taken_up } = way;
     draft.emit(Event::TransitionTaken {
         step: step.clone(),
         iteration: *iteration,
@@ -281,6 +307,7 @@ fn take(
         to,
         skipped,
         cleared,
+        taken_up,
     });
 }
 

@@ -44,6 +44,7 @@ fn taken(rule: RuleKind, from: &str, when: &str, to: &str, skipped: &[&str]) -> 
         to: to.into(),
         skipped: names(skipped),
         cleared: vec![],
+        taken_up: vec![],
     }
 }
 
@@ -63,6 +64,7 @@ fn back(
         to: to.into(),
         skipped: vec![],
         cleared: names(cleared),
+        taken_up: vec![],
     }
 }
 
@@ -476,6 +478,25 @@ mod asides {
             [back(Diverge, "mend", 1, "_", "c", &["c"]), scheduled("c"), left_out(&["sorry"]),]
         );
         assert_eq!(run.gives("c", json!(1)).last(), Some(&Event::ExecutionCompleted));
+    }
+
+    #[test]
+    fn what_follows_its_target_is_on_the_way_again_and_what_lies_before_stays_skipped() {
+        let line: &[(&str, &[&str])] =
+            &[("a", &[]), ("b", &["a"]), ("c", &["b"]), ("d", &["c"]), ("e", &["d"])];
+        let rules = [diverge("b", &[("error", "mend")]), diverge("mend", &[("_", "d")])];
+        let mut run = run(line, &rules);
+        run.gives("a", json!(1));
+        run.breaks("b");
+        assert_eq!(run.skipped(), ["c", "d", "e"]);
+        let events = run.gives("mend", json!(1));
+        let Event::TransitionTaken { cleared, taken_up, .. } = &events[1] else {
+            panic!("{events:?}")
+        };
+        assert_eq!((cleared, taken_up), (&names(&["d"]), &names(&["e"])));
+        assert_eq!((run.open(), run.skipped()), (vec!["d"], vec!["c"]));
+        run.gives("d", json!(1));
+        assert_eq!(run.gives("e", json!(1)).last(), Some(&Event::ExecutionCompleted));
     }
 
     #[test]
