@@ -34,11 +34,13 @@ fn step(step: wire_types::BlueprintStep) -> Step {
 
 fn retry(retry: wire_types::BlueprintRetry) -> RetryPolicy {
     let default = RetryPolicy::default();
+    let initial_delay_ms = over_zero(retry.initial_delay_ms).unwrap_or(default.initial_delay_ms);
     RetryPolicy {
         attempts_max: over_zero(retry.max_attempts),
-        initial_delay_ms: over_zero(retry.initial_delay_ms).unwrap_or(default.initial_delay_ms),
+        initial_delay_ms,
         factor_percent: over_zero(retry.factor_percent).unwrap_or(default.factor_percent),
-        delay_max_ms: over_zero(retry.max_delay_ms).unwrap_or(default.delay_max_ms),
+        delay_max_ms: over_zero(retry.max_delay_ms)
+            .unwrap_or_else(|| default.delay_max_ms.max(initial_delay_ms)),
         jitter_percent: retry.jitter_percent,
         retryable_kinds: retry.retryable_kinds,
         final_kinds: retry.final_kinds,
