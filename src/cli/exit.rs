@@ -87,9 +87,10 @@ impl Failure {
 fn meaning(code: Code) -> (Exit, &'static str) {
     match code {
         Code::Ok => (Exit::Ok, ""),
-        Code::InvalidArgument | Code::OutOfRange => {
-            (Exit::Refused, "change what the message names; `lazarus help` lists what is possible")
-        }
+        Code::InvalidArgument | Code::OutOfRange => (
+            Exit::Refused,
+            "change what the message names; the command's --help says what is possible",
+        ),
         Code::NotFound => (
             Exit::Refused,
             "look with `lazarus list` and `lazarus blueprint list`, and check --namespace",

@@ -30,8 +30,18 @@ pub(super) fn read(option: &str, given: &str) -> Result<Value, Failure> {
 
 /// Reads the file at `path`, or standard input for `-`, as JSON.
 pub(super) fn read_file(path: &str) -> Result<Value, Failure> {
-    let given = if path == "-" { path.to_owned() } else { format!("@{path}") };
-    read("FILE", &given)
+    let advice = "FILE is the path of a file that holds JSON, or - for standard input";
+    let text = if path == "-" {
+        let mut text = String::new();
+        io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    let text = text
+        .map_err(|error| Failure::usage(format_args!("{path} can not be read: {error}"), advice))?;
+    let value = serde_json::from_str(&text)
+        .map_err(|error| Failure::usage(format_args!("{path} is not JSON: {error}"), advice))?;
+    exact("FILE", value)
 }
 
 /// The object that `value` is.
@@ -61,6 +71,11 @@ fn parse(option: &str, text: &str) -> Result<Value, Failure> {
             ),
         )
     })?;
+    exact(option, value)
+}
+
+/// `value`, if all its numbers get through unchanged.
+fn exact(option: &str, value: Value) -> Result<Value, Failure> {
     match too_large(&value) {
         None => Ok(value),
         Some(number) => Err(Failure::usage(

@@ -70,6 +70,12 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
 
 fn request(session: &Session, args: &Args) -> Result<StartRequest, Failure> {
     let input = json::object("--input", json::read("--input", &args.input)?)?;
+    if args.id.as_deref() == Some("") {
+        return Err(Failure::usage(
+            "--id is empty",
+            "name the execution, or leave --id out to have an id made",
+        ));
+    }
     Ok(StartRequest {
         namespace: session.namespace.clone(),
         workflow: args.name.clone(),

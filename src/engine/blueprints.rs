@@ -78,7 +78,7 @@ impl Engine {
         keeps_settings: bool,
     ) -> Result<BlueprintPut, Error> {
         self.refuse_when_closing()?;
-        let warnings = definition.warnings();
+        let mut warnings = definition.warnings();
         let blueprint = Arc::new(Blueprint::new(definition)?);
         let hash = blueprint.hash().to_owned();
         for _ in 0..TRIES_MAX {
@@ -90,6 +90,9 @@ impl Engine {
             if let Some(same) = newest.as_ref().filter(is_same) {
                 let hash = same.blueprint.hash().to_owned();
                 return Ok(BlueprintPut { version: same.version, hash, is_new: false, warnings });
+            }
+            if let Some(known) = newest.as_ref().filter(|_| !keeps_settings) {
+                warnings.extend(taken_back(known, blueprint.definition(), language));
             }
             let version = newest.map_or(0, |newest| newest.version) + 1;
             let stored = StoredBlueprint {
@@ -232,6 +235,19 @@ impl Engine {
     pub(super) fn learnt_calls(&self, hash: &str) -> Calls {
         self.inner.shelf.lock().calls.get(hash).cloned().unwrap_or_default()
     }
+}
+
+/// Who puts another graph by hand than a worker has should hear that the worker puts its own again.
+fn taken_back(known: &StoredBlueprint, given: &Definition, language: &str) -> Option<String> {
+    let is_same = known.blueprint.definition().bare() == given.bare();
+    (!is_same && known.language != language).then(|| {
+        format!(
+            "version {} came from a worker ({}), which submits its own graph again when it connects: \
+             change steps and rules in its code too, or they and the settings of this version are gone \
+             by then",
+            known.version, known.language
+        )
+    })
 }
 
 fn unknown(namespace: &Namespace, name: &str, version: Option<Version>) -> Error {

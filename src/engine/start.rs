@@ -42,7 +42,7 @@ impl Engine {
     /// # Errors
     ///
     /// * [`Error::NotFound`]: no such workflow, or not that version.
-    /// * [`Error::InvalidInput`]: the input is no object.
+    /// * [`Error::InvalidInput`]: the input is no object, or the id is open under another workflow.
     /// * [`Error::Log`]: by what the log says must be done.
     pub async fn start(&self, request: StartRequest) -> Result<Started, Error> {
         self.refuse_when_closing()?;
@@ -86,6 +86,14 @@ impl Engine {
                 return Ok(Place::Taken(earlier));
             }
             return Ok(Place::Free(execution.clone(), generation + 1));
+        }
+        if winner.blueprint.name != request.workflow {
+            let (execution, other) = (&winner.execution, &winner.blueprint.name);
+            let what = format!(
+                "execution `{execution}` is open already, and is one of workflow `{other}`; choose \
+                 another id"
+            );
+            return Err(Error::InvalidInput { what });
         }
         Ok(Place::Taken(answer(winner, start.time, true)))
     }

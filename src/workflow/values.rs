@@ -84,7 +84,7 @@ fn read_by(blueprint: &Blueprint, state: &State, name: &StepName, open: &OpenSte
     if routes.is_empty() {
         return vec![];
     }
-    let conditions = || routes.iter().filter_map(|route: &Route| route.condition.as_ref());
+    let conditions = || routes.iter().filter_map(|route: &Route| route.condition.as_ref().ok());
     let mut read = vec![];
     if let Phase::Sleeping { data, .. } = &open.phase {
         read.push(data.clone());

@@ -327,9 +327,17 @@ async fn a_worker_that_has_no_words_for_settings_takes_none_back() {
     other.diverge_rules.clear();
     let other = client.submit_blueprint("settings", other).await;
     assert_ne!(other.workflow_hash, tuned.workflow_hash, "another graph is another version");
+    let by_hand = v1::PutBlueprintRequest {
+        name: "settings".to_owned(),
+        steps: vec![v1::BlueprintStep { name: "a".to_owned(), ..Default::default() }],
+        language: "json".to_owned(),
+        ..Default::default()
+    };
+    let put = client.blueprints.put(by_hand).await.expect("valid").into_inner();
+    assert!(put.warnings[0].contains("came from a worker (python)"), "{:?}", put.warnings);
     let get = v1::GetBlueprintRequest { name: "settings".to_owned(), ..Default::default() };
     let newest = client.blueprints.get(get).await.expect("a blueprint").into_inner();
-    assert_eq!(newest.blueprint.expect("a blueprint").version, 3);
+    assert_eq!(newest.blueprint.expect("a blueprint").version, 4);
 }
 
 #[tokio::test]
@@ -355,6 +363,10 @@ async fn raw_cel_of_our_own_interface_is_checked_when_it_is_put() {
     let refused = client.blueprints.put(put("result.n >")).await.expect_err("a refusal");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     assert!(refused.message().contains("step `a`"), "{}", refused.message());
+    let mut edited = put("result.n > 3.0");
+    edited.rules[0].arms[0].when = "n > 2".to_owned();
+    let refused = client.blueprints.put(edited).await.expect_err("a refusal");
+    assert!(refused.message().contains("take one of them out"), "{}", refused.message());
     client.blueprints.put(put("result.n > 3.0")).await.expect("valid");
     let _worker = Worker::start(client.clone(), "w1", |_| Done::Success(json!({"ok": {"n": 4}})));
     let id = client.execute("raw", json!({})).await;

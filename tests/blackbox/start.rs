@@ -300,3 +300,22 @@ async fn a_cancelled_execution_is_closed_for_good() {
     let nobody = cancel(&mut client, "nobody", "c3").await.expect_err("a refusal");
     assert_eq!(nobody.code(), Code::NotFound);
 }
+
+#[tokio::test]
+async fn an_id_that_is_open_under_another_workflow_is_refused() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    client.blueprint("one", &[("a", &[])]).await;
+    client.blueprint("other", &[("a", &[])]).await;
+    let request = |workflow: &str| v1::StartRequest {
+        workflow: workflow.to_owned(),
+        execution_id: "order-7".to_owned(),
+        ..Default::default()
+    };
+    client.executions.start(request("one")).await.expect("it starts");
+    let same = client.executions.start(request("one")).await.expect("the open one").into_inner();
+    assert!(same.was_running);
+    let refused = client.executions.start(request("other")).await.expect_err("a refusal");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert!(refused.message().contains("one of workflow `one`"), "{}", refused.message());
+}

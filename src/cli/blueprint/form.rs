@@ -106,10 +106,10 @@ fn part<T: DeserializeOwned>(json: &Value, place: &str, shape: &Shape) -> Result
     };
     for (field, value) in fields {
         if !shape.fields.contains(&field.as_str()) {
-            return Err(refused(format!("has a field `{field}`, and nothing is called so there")));
+            return Err(refused(format!("has an unknown field `{field}`")));
         }
         if value.as_u64() == Some(0) && field != "jitter_percent" {
-            return Err(refused(format!("has a `{field}` of 0; leave it out to set none")));
+            return Err(refused(format!("has `{field}` 0; leave it out to set none")));
         }
     }
     T::deserialize(json).map_err(|error| refused(format!("can not be read: {error}")))
@@ -340,11 +340,11 @@ pub(super) mod tests {
         assert_eq!(refused(json!({"steps": []})), "FILE can not be read: missing field `name`");
         assert_eq!(
             refused(json!({"name": "n", "steps": [{"name": "a"}, {"name": "b", "depend_on": []}]})),
-            "step 2 has a field `depend_on`, and nothing is called so there"
+            "step 2 has an unknown field `depend_on`"
         );
         assert_eq!(
             refused(json!({"name": "n", "steps": [{"name": "a", "retry": {"attempts_max": 0}}]})),
-            "the retry of step 1 has a `attempts_max` of 0; leave it out to set none"
+            "the retry of step 1 has `attempts_max` 0; leave it out to set none"
         );
         assert_eq!(
             refused(json!({"name": "n", "steps": [{"name": "a", "lease_ms": "5m"}]})),

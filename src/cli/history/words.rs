@@ -32,10 +32,12 @@ pub(super) fn words(event: &Event, at: Timestamp) -> Words {
             let back_off = back_off(*not_before, at);
             (step.to_string(), format!("{}attempt {attempt}{back_off}{bound}", round(*iteration)))
         }
-        Event::StepStarted { step, iteration, attempt, worker, lease_until, close_by, .. } => {
+        Event::StepStarted { step, iteration, attempt, worker, lease_until, close_by, partial } => {
+            let lacks = if *partial { " (it lacks other steps of the workflow)" } else { "" };
             let (round, lease) = (round(*iteration), until(*lease_until, at));
             let bound = within(", must end within", *close_by, at);
-            let text = format!("{round}attempt {attempt} → worker {worker}, lease {lease}{bound}");
+            let text =
+                format!("{round}attempt {attempt} → worker {worker}{lacks}, lease {lease}{bound}");
             (step.to_string(), text)
         }
         Event::LeaseExtended { step, attempt, lease_until } => (

@@ -62,6 +62,16 @@ fn rule(rule: wire_types::BlueprintRule) -> Result<Rule, Error> {
     let arms = rule.arms.iter().map(|arm| (arm.when.clone(), arm.to.as_str().into()));
     let mut read = of(from.into(), arms);
     for (read, given) in read.arms.iter_mut().zip(rule.arms) {
+        let means_another = !given.when.is_empty()
+            && given.when != given.cel
+            && read.cel.as_ref() != Some(&given.cel);
+        if !given.cel.is_empty() && means_another {
+            return Err(invalid(format!(
+                "the rule of step `{from}` to `{}` has the `when` {:?}, and a `cel` that is not what \
+                 that means; take one of them out",
+                given.to, given.when
+            )));
+        }
         if !given.cel.is_empty() {
             let when = if given.when.is_empty() { given.cel.clone() } else { given.when };
             *read = Arm { when, cel: Some(given.cel), to: given.to.into() };

@@ -202,15 +202,22 @@ impl Step {
 }
 
 impl Rule {
-    fn warnings(&self) -> Vec<String> {
-        let translated = |when: &str| match self.kind {
+    /// Why an arm that says `when` has no CEL.
+    pub(super) fn why_not(&self, when: &str) -> String {
+        let translated = match self.kind {
             RuleKind::Diverge => pattern(when),
             RuleKind::Branch => condition(when),
         };
+        translated.err().unwrap_or_else(|| {
+            "the engine that it was submitted to did not understand it; submit it again".to_owned()
+        })
+    }
+
+    fn warnings(&self) -> Vec<String> {
         let warning = |arm: &Arm| {
             let (from, to, when) = (&self.from, &arm.to, &arm.when);
             if arm.cel.is_none() {
-                let reason = translated(when).err().unwrap_or_else(|| "it has no CEL".to_owned());
+                let reason = self.why_not(when);
                 return Some(format!(
                     "the rule of step `{from}` never goes to `{to}`: `{when}` can not be evaluated: \
                      {reason}"

@@ -61,7 +61,7 @@ pub enum BlueprintFault {
     Cycle { circle: String },
     #[error("step `{step}` has a {what} of 0 ms; give it the time that it needs, or leave it out")]
     NoTime { step: StepName, what: &'static str },
-    #[error("the retries of step `{step}` can not be: {reason}")]
+    #[error("the retries of step `{step}` can not be so: {reason}")]
     Retry { step: StepName, reason: &'static str },
     #[error(
         "a rule belongs to step `{from}`, which is neither in the timeline nor the target of a rule"

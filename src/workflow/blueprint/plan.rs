@@ -116,7 +116,7 @@ impl Choices {
             // A lone way forward that is always taken is a jump and no choice.
             let is_always = |route: &Route| {
                 route.kind == RuleKind::Diverge
-                    && route.condition.as_ref().is_some_and(Condition::is_always)
+                    && route.condition.as_ref().is_ok_and(Condition::is_always)
             };
             if diverges.len() == 1 && routes.iter().any(is_always) {
                 diverges.clear();

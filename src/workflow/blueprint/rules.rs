@@ -18,8 +18,8 @@ pub(crate) struct Route {
     pub(crate) kind: RuleKind,
     /// The pattern or condition as its author wrote it.
     pub(crate) when: Arc<str>,
-    /// When it holds; none: it can not be evaluated.
-    pub(crate) condition: Option<Condition>,
+    /// When it holds; or why it can not be evaluated.
+    pub(crate) condition: Result<Condition, Arc<str>>,
     /// Where it leads.
     pub(crate) target: Target,
 }
@@ -36,7 +36,7 @@ pub(crate) enum Target {
 impl Route {
     /// Whether it looks at what the step gave, and not only at whether it failed.
     pub(crate) fn is_of_value(&self) -> bool {
-        self.condition.as_ref().is_some_and(|condition| !condition.is_of_failure())
+        self.condition.as_ref().is_ok_and(|condition| !condition.is_of_failure())
     }
 }
 
@@ -66,6 +66,7 @@ fn route(
     arm: &Arm,
     index: &HashMap<StepName, usize>,
 ) -> Result<Route, BlueprintFault> {
+    let unread = || rule.why_not(&arm.when).into();
     let parse = |cel: &String| {
         Condition::parse(cel).map_err(|reason| BlueprintFault::Condition {
             from: rule.from.clone(),
@@ -77,7 +78,10 @@ fn route(
     Ok(Route {
         kind: rule.kind,
         when: arm.when.as_str().into(),
-        condition: arm.cel.as_ref().map(parse).transpose()?,
+        condition: match &arm.cel {
+            Some(cel) => Ok(parse(cel)?),
+            None => Err(unread()),
+        },
         target: if &*arm.to == END { Target::End } else { Target::Step(index[&arm.to]) },
     })
 }

@@ -126,7 +126,7 @@ fn retries_and_times_that_can_not_be_are_named() {
     let retry = Some(RetryPolicy { factor_percent: 99, ..RetryPolicy::default() });
     assert_eq!(
         of(Step { retry, ..named }),
-        "the retries of step `a` can not be: a factor under 100 percent makes the waits shorter \
+        "the retries of step `a` can not be so: a factor under 100 percent makes the waits shorter \
          each time"
     );
 }

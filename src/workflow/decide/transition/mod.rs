@@ -100,7 +100,7 @@ pub(super) fn choose<'a>(
         Ended::Failed(failure) => envelope(failure),
     };
     let reads = |what: fn(&Condition) -> bool| {
-        routes.iter().filter_map(|route| route.condition.as_ref()).any(what)
+        routes.iter().filter_map(|route| route.condition.as_ref().ok()).any(what)
     };
     let inputs = reads(Condition::reads_inputs).then(|| setting.values.of_stored(&state.input));
     let called = reads(Condition::reads_state).then(|| call_of(setting, state, step));
@@ -108,8 +108,8 @@ pub(super) fn choose<'a>(
     // Only patterns see failures: a condition on fields would catch one by chance.
     for route in routes.iter().filter(|route| !failed || route.kind == RuleKind::Diverge) {
         let holds = match &route.condition {
-            Some(condition) => condition.holds(&view),
-            None => Err("it can not be evaluated, as was said when it was submitted".to_owned()),
+            Ok(condition) => condition.holds(&view),
+            Err(reason) => Err(reason.to_string()),
         };
         match holds {
             Ok(true) => {
