@@ -316,6 +316,6 @@ async fn an_id_that_is_open_under_another_workflow_is_refused() {
     let same = client.executions.start(request("one")).await.expect("the open one").into_inner();
     assert!(same.was_running);
     let refused = client.executions.start(request("other")).await.expect_err("a refusal");
-    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+    assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("one of workflow `one`"), "{}", refused.message());
 }
