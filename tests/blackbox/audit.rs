@@ -24,6 +24,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     clock::Clock,
+    faulty::{Fault, FaultyStore, Op, Rule},
     support::{Bucket, Client, Done, Instance, Setup, Worker, branch, json, timeline},
 };
 
@@ -340,6 +341,37 @@ async fn a_missing_timer_or_guard_is_named_put_back_and_wakes_its_run() {
 }
 
 #[tokio::test]
+async fn nothing_of_a_run_goes_before_all_that_it_needs_is_there() {
+    let world = World::new().await;
+    let wakes = world.keys("wake").await;
+    let timer = wakes.iter().find(|key| key.as_ref().contains("/timer/")).expect("the sleeper's");
+    // Its timer was never put, and the guard of the epoch before, which covers that, is still there.
+    world.take(timer).await;
+    let (handle, _) = timer.as_ref().rsplit_once('.').expect("a number");
+    let guard = Path::from(format!("{}.0", handle.replace("/timer/", "/guard/")));
+    world.put(&guard, vec![]).await;
+    assert_eq!(world.faults().await, [""; 0]);
+
+    let faulty = FaultyStore::over(world.objects.clone());
+    let traits = Traits { ordered: true, exclusive: false };
+    let auditor =
+        || Auditor::new(Store::wrap(faulty.objects(), traits, "faulty"), world.clock.clone(), 1);
+    for prefix in ["wake/", "feed/"] {
+        faulty.plan(Rule::on(Op::Put, prefix, Fault::Fail));
+        auditor().scrub(false, |_| {}).await.expect_err("it is not finished");
+        assert!(faulty.log().iter().all(|(op, _)| *op != Op::Delete), "{prefix}");
+    }
+    let mended = auditor().scrub(false, |_| {}).await.expect("it is finished");
+    assert_eq!((mended.wakes_deleted, mended.records_written), (1, 1), "{mended:?}");
+    let log = faulty.log();
+    let at = |op: Op, key: &str| log.iter().rposition(|(it, of)| *it == op && of.starts_with(key));
+    let deleted = at(Op::Delete, guard.as_ref()).expect("it goes");
+    assert!(at(Op::Put, timer.as_ref()).expect("it is put") < deleted);
+    assert!(at(Op::Put, "feed/").expect("it is written") < deleted);
+    assert_eq!(world.keys("wake").await, wakes);
+}
+
+#[tokio::test]
 async fn a_second_open_generation_and_a_gap_between_generations_are_named() {
     let world = World::new().await;
     let start = world.commits(&world.ready).await[0].clone();
@@ -499,5 +531,74 @@ async fn a_copy_made_while_engines_work_is_whole_after_a_scrub_and_goes_on() {
     for execution in list.iter().filter(|it| it.execution_id != world.asker) {
         copy.clock.skip(Duration::from_hours(1));
         client.until(&execution.execution_id, State::ExecutionCompleted).await;
+    }
+}
+
+/// A generator of numbers by chance that can be had again (splitmix64).
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut bits = self.0;
+        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((bits ^ (bits >> 31)) % bound as u64) as usize
+    }
+}
+
+#[tokio::test]
+async fn any_damage_to_any_object_is_survived_and_to_a_log_is_found_and_a_scrub_deletes_no_commit()
+{
+    let world = World::new().await;
+    // So that whatever nothing names is old enough to be deleted.
+    world.clock.skip(Duration::from_hours(25));
+    let whole = world.keys("").await;
+    let tails: Vec<Path> = {
+        let runs = world.keys("run").await;
+        let folder = |key: &Path| key.as_ref().rsplit_once('/').expect("a folder").0.to_owned();
+        let mut tails: Vec<Path> = vec![];
+        for key in runs {
+            if tails.last().is_none_or(|tail| folder(tail) != folder(&key)) {
+                tails.push(key);
+            }
+        }
+        tails
+    };
+    for seed in 0..300 {
+        let mut dice = Dice(seed);
+        let copy = world.restored(&[]).await;
+        let key = whole[dice.below(whole.len())].clone();
+        let mut bytes = copy.bytes(&key).await;
+        let is_deleted = bytes.is_empty() || dice.below(3) == 0;
+        if is_deleted {
+            copy.take(&key).await;
+        } else {
+            let at = dice.below(bytes.len());
+            match dice.below(3) {
+                0 => bytes.truncate(at),
+                1 => bytes[at] ^= 1 << dice.below(8),
+                _ => bytes.insert(at, b'7'),
+            }
+            copy.put(&key, bytes).await;
+        }
+        let what = format!("seed {seed}: {key} {}", if is_deleted { "deleted" } else { "changed" });
+        let faults = copy.faults().await;
+        let family = key.as_ref().split('/').next().expect("a family");
+        // Where the newest commit is taken, only what was written after it can tell.
+        let may_be_silent = is_deleted && tails.contains(&key);
+        if ["id", "run", "blob"].contains(&family) && !may_be_silent {
+            assert!(!faults.is_empty(), "{what}");
+        }
+        let kept = |keys: Vec<Path>| -> Vec<Path> {
+            let is_log =
+                |key: &Path| ["id/", "run/", "blob/"].iter().any(|it| key.as_ref().starts_with(it));
+            keys.into_iter().filter(is_log).collect()
+        };
+        let before = kept(copy.keys("").await);
+        copy.scrub().await;
+        assert_eq!(kept(copy.keys("").await), before, "{what}");
+        let (again, deeds, writes) = copy.scrub().await;
+        assert_eq!(writes, 0, "{what}: {again:?} {deeds:#?}");
     }
 }
