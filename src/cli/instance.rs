@@ -5,8 +5,9 @@ use std::{error::Error, fmt::Write as _, sync::Arc, time::Duration};
 use super::exit::Failure;
 use crate::{
     config::Tunables,
-    engine::{self, Engine},
+    engine::{self, Auditor, Engine},
     env::Env,
+    log,
     store::{self, LayoutError, OpenError, ProbeError, Store},
 };
 
@@ -22,6 +23,28 @@ pub(super) async fn open_store(
     let store = Store::open(url, Arc::clone(env)).await.map_err(|error| of_open(&error))?;
     store::layout(&store, shards).await.map_err(|error| of_layout(&error))?;
     Ok(store)
+}
+
+/// Opens the store at `url`, which must have been used before, for an audit; writes nothing.
+pub(super) async fn open_auditor(url: &str, env: &Arc<dyn Env>) -> Result<Auditor, Failure> {
+    let store = Store::open(url, Arc::clone(env)).await.map_err(|error| of_open(&error))?;
+    let found = store::existing_layout(&store).await.map_err(|error| of_layout(&error))?;
+    match found {
+        Some(layout) => Ok(Auditor::new(store, Arc::clone(env), layout.shards)),
+        None => Err(Failure::refused(
+            format_args!("there is no {} in {}", store::LAYOUT_KEY, store.url()),
+            "check the URL; in a restored store, restore that object first: it says how many shards \
+             there are",
+        )),
+    }
+}
+
+/// What an audit or a scrub failed with.
+pub(super) fn unfinished(error: &log::Error) -> Failure {
+    Failure::unavailable(
+        format_args!("the store was not read to its end: {}", told(error)),
+        "give the same command again",
+    )
 }
 
 /// Opens the engine of this process.

@@ -9,6 +9,7 @@
 //! * a request that changes something carries an id, so that sending it again is safe.
 
 mod answer;
+mod audit;
 mod blueprint;
 mod clock;
 mod connect;
@@ -23,6 +24,7 @@ mod list;
 mod log;
 mod output;
 mod resume;
+mod scrub;
 mod serve;
 mod serving;
 mod start;
@@ -80,6 +82,8 @@ enum Command {
     Blueprint(blueprint::Args),
     Log(log::Args),
     Dead(dead::Args),
+    Audit(audit::Args),
+    Scrub(scrub::Args),
 }
 
 /// Does what the command line says, and tells the person why not.
@@ -141,6 +145,8 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         }
         Command::Log(args) => ask(&args.target, env, async |it| log::run(it, &args).await).await,
         Command::Dead(args) => ask(&args.target, env, async |it| dead::run(it, &args).await).await,
+        Command::Audit(args) => audit::run(&args, &env).await,
+        Command::Scrub(args) => scrub::run(&args, &env).await,
     }
 }
 
@@ -204,6 +210,8 @@ mod tests {
             "log cat a --keys",
             "dead list --json",
             "dead retry h",
+            "audit --store memory: --json",
+            "scrub --store memory: --dry-run --json",
         ] {
             let words = std::iter::once("lazarus").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

@@ -27,7 +27,9 @@ pub use api::{
 pub use crate::{
     dispatch::WorkerRecord,
     log::StoredBlueprint,
-    maintenance::{DeadRun, Filter, Page, Record, Standing},
+    maintenance::{
+        Auditor, DeadRun, Deed, Filter, Finding, Mended, Page, Record, Severity, Standing, Summary,
+    },
     wake::Progress,
 };
 

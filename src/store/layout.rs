@@ -78,6 +78,15 @@ pub async fn layout(store: &Store, shards: Option<u32>) -> Result<Layout, Layout
     }
 }
 
+/// The layout of `store`; none: nobody has used it yet. Writes nothing. Costs 1 GET.
+///
+/// # Errors
+///
+/// As [`layout`].
+pub async fn existing_layout(store: &Store) -> Result<Option<Layout>, LayoutError> {
+    read(store).await
+}
+
 /// Puts `layout` unless another instance was faster; returns what stands there now.
 async fn create(store: &Store, layout: Layout) -> Result<Layout, LayoutError> {
     let body = serde_json::to_vec(&layout).expect("BUG: a layout is JSON");

@@ -27,7 +27,7 @@ use crate::env::Env;
 
 pub use counters::{Family, Operation, Requests};
 pub use embedded::Embedded;
-pub use layout::{LAYOUT_KEY, Layout, LayoutError, layout};
+pub use layout::{LAYOUT_KEY, Layout, LayoutError, existing_layout, layout};
 pub use open::OpenError;
 pub use probe::{Check, ProbeError, ProbeReport, probe};
 

@@ -64,7 +64,7 @@ pub(crate) fn begun(blueprint: Blueprint, timeout_ms: Option<u64>) -> (Run, Vec<
     (run, sealed.events.into_iter().skip(1).filter(|event| !is_guard(event)).collect())
 }
 
-fn start_of(blueprint: &Blueprint, timeout_ms: Option<u64>) -> Start {
+pub(crate) fn start_of(blueprint: &Blueprint, timeout_ms: Option<u64>) -> Start {
     Start {
         namespace: Namespace::default(),
         execution: ExecutionId::known("order-17").expect("a valid id"),

@@ -16,7 +16,7 @@ mod draft;
 mod event;
 mod fold;
 #[cfg(test)]
-mod given;
+pub(crate) mod given;
 mod id;
 mod inputs;
 mod outcome;

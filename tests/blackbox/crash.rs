@@ -15,7 +15,7 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 use lazarus::{
-    engine::{Filter, Standing},
+    engine::{Auditor, Filter, Finding, Standing},
     proto::{
         cerebelum::{ExecutionState, PollRequest, Task, WorkflowDefinition},
         lazarus::StartRequest,
@@ -236,6 +236,7 @@ async fn run(story: Story, cut: Cut, others: Others) -> usize {
     if !matches!(cut, Cut::Never) {
         until_crashed(&faulty).await;
         first.take().expect("it runs").kill();
+        check_audit(&healthy, &clock, &format!("{story:?}, {cut:?}, {others:?}, just now")).await;
         let survivor = match second.take() {
             Some(second) => second,
             None => Instance::start_in(healthy.store().await, &setup, clock.clone()).await,
@@ -253,6 +254,7 @@ async fn run(story: Story, cut: Cut, others: Others) -> usize {
     let what = format!("{story:?}, {cut:?}, {others:?}");
     check_log(story, &observer, &id, &what).await;
     check_indexes(&observer, &objects, &id, &what).await;
+    check_audit(&healthy, &clock, &what).await;
     for worker in workers {
         worker.abort();
     }
@@ -308,6 +310,15 @@ async fn check_log(story: Story, instance: &Instance, id: &str, what: &str) {
         }
     }
     assert_eq!((starts, results), (1, story.outline()), "{what}: {history:#?}");
+}
+
+/// Nothing is lost, and whatever an open run needs is there, at whatever moment.
+async fn check_audit(bucket: &Bucket, clock: &Arc<Clock>, what: &str) {
+    let auditor = Auditor::new(bucket.store().await, clock.clone(), 1);
+    let mut findings = vec![];
+    auditor.audit(|finding| findings.push(finding.clone())).await.expect("it is read");
+    findings.retain(Finding::is_fault);
+    assert!(findings.is_empty(), "{what}: {findings:#?}");
 }
 
 /// The lists show it, and nothing in the store asks for it any more.

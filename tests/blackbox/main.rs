@@ -23,6 +23,7 @@
 
 mod ambiguity;
 mod approval;
+mod audit;
 mod clock;
 mod corrupt;
 mod cost;

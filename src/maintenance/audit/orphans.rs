@@ -1,0 +1,125 @@
+//! Objects under `run/` and `blob/` whose run no start commit names.
+
+use std::{collections::HashSet, time::Duration};
+
+use futures::TryStreamExt;
+use object_store::path::Path;
+
+use super::{
+    Auditor,
+    finding::{Finding, LOST, SCRUB},
+    index::{listed, modified},
+    verdict::{Mend, Verdict},
+};
+use crate::{
+    log::{self, Key},
+    workflow::{RunId, Timestamp},
+};
+
+/// How long a run must have been without a start commit before it is a fault, and is deleted: far
+/// beyond what any start, and any writer that was frozen, may take.
+const GONE_FOR: Duration = Duration::from_hours(24);
+
+/// What is known of the runs that are named.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// Each run that a start commit names.
+    pub(super) runs: HashSet<RunId>,
+    /// Runs that no start commit names, but lists know: their start was lost, and they are kept.
+    pub(super) lost: HashSet<RunId>,
+    /// Start commits that could not be read: any run may be theirs, and nothing is deleted.
+    pub(super) unreadable: u64,
+}
+
+impl Auditor {
+    /// Looks at every run's folder under `run/` and `blob/`.
+    ///
+    /// Costs 1 LIST for each of the 256 spreads that holds one, for each 1,000 runs, and for each
+    /// orphan.
+    pub(super) async fn orphans(
+        &self,
+        named: &Named,
+        began: Timestamp,
+    ) -> Result<Vec<Verdict>, log::Error> {
+        let mut verdicts = vec![];
+        let mut seen = HashSet::new();
+        for family in ["run", "blob"] {
+            let (spreads, strays) = self.folders(&Path::from(family)).await?;
+            verdicts.push(Verdict::of(strays));
+            for spread in spreads {
+                let (folders, strays) = self.folders(&spread).await?;
+                verdicts.push(Verdict::of(strays));
+                for folder in folders {
+                    let run = run_at(&folder);
+                    if run.is_some_and(|run| named.runs.contains(&run) || !seen.insert(run)) {
+                        continue;
+                    }
+                    verdicts.push(match run {
+                        Some(run) => self.orphan(run, named, began).await?,
+                        None => Verdict::of(vec![Finding::nobodys(folder)]),
+                    });
+                }
+            }
+        }
+        Ok(verdicts)
+    }
+
+    async fn orphan(
+        &self,
+        run: RunId,
+        named: &Named,
+        began: Timestamp,
+    ) -> Result<Verdict, log::Error> {
+        let (mut newest, mut count) = (Timestamp::default(), 0_u64);
+        for prefix in [Key::run_prefix(run), Key::blob_prefix(run)] {
+            let mut objects = listed(&self.store, &prefix);
+            while let Some(object) = objects.try_next().await? {
+                newest = newest.max(modified(&object));
+                count += 1;
+            }
+        }
+        let key = Key::run_prefix(run);
+        if count == 0 {
+            return Ok(Verdict::default());
+        }
+        if named.lost.contains(&run) {
+            let what = format!("{count} objects of a run whose start commit is missing");
+            return Ok(Verdict::of(vec![Finding::fault(key, what, LOST)]));
+        }
+        let what = format!("{count} objects of a run that no start commit names");
+        if began.since(newest) <= GONE_FOR {
+            let advice =
+                "nothing: a start may be under way; after 24 h `lazarus scrub` deletes them";
+            return Ok(Verdict::of(vec![Finding::note(key, what, advice)]));
+        }
+        if named.unreadable > 0 {
+            let advice = "mend the start commits that can not be read: it may be a run of theirs";
+            return Ok(Verdict::of(vec![Finding::fault(key, what, advice)]));
+        }
+        let mend = Mend { delete: Some(run), ..Mend::default() };
+        let findings = vec![Finding::fault(key, what, SCRUB)];
+        Ok(Verdict { handle: None, findings, mend })
+    }
+
+    /// The folders in `prefix`, in order, and the keys of objects that stand beside them. 1 LIST.
+    pub(super) async fn folders(
+        &self,
+        prefix: &Path,
+    ) -> Result<(Vec<Path>, Vec<Finding>), log::Error> {
+        let listed = match self.store.objects().list_with_delimiter(Some(prefix)).await {
+            Ok(listed) => listed,
+            Err(object_store::Error::NotFound { .. }) => return Ok((vec![], vec![])),
+            Err(source) => return Err(log::Error::of_store("list", prefix.as_ref(), source)),
+        };
+        let mut folders = listed.common_prefixes;
+        folders.sort_unstable();
+        let strays = listed.objects.into_iter().map(|object| Finding::nobodys(object.location));
+        Ok((folders, strays.collect()))
+    }
+}
+
+/// The run whose folder this is.
+fn run_at(folder: &Path) -> Option<RunId> {
+    let run: RunId = folder.filename()?.parse().ok()?;
+    [Key::run_prefix(run), Key::blob_prefix(run)].contains(folder).then_some(run)
+}
