@@ -82,7 +82,7 @@ pub struct Record {
     pub closed: Option<Timestamp>,
     /// How many steps it has, and how many of them are over.
     pub steps: (u32, u32),
-    /// Why it failed.
+    /// Why it did not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
     /// The run of the same execution that this one resumes, and in lists stands for.
@@ -121,13 +121,6 @@ pub struct DeadRun {
 impl Record {
     /// What lists show of `state`, whose blueprint has `steps`.
     pub fn of(state: &State, steps: usize) -> Self {
-        let error = match &state.status {
-            Status::Failed { error, .. } => Some(error.clone()),
-            Status::Running
-            | Status::Completed
-            | Status::Cancelled { .. }
-            | Status::TimedOut { .. } => None,
-        };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         Self {
             namespace: state.namespace.clone(),
@@ -141,7 +134,7 @@ impl Record {
             started: state.started,
             closed: state.closed,
             steps: (count(steps), count(state.steps_over(steps))),
-            error,
+            error: state.status.ending(),
             resumes: state.resumed.as_ref().map(|resumed| resumed.run),
             correlation_id: state.correlation_id.clone(),
             tags: state.tags.clone(),

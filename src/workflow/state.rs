@@ -53,6 +53,26 @@ pub enum Status {
 }
 
 impl Status {
+    /// Why the execution ended, when it did not complete; of a kind of its own where no step failed.
+    pub fn ending(&self) -> Option<Failure> {
+        let failure = |kind: &str, message: String| {
+            Some(Failure { kind: kind.to_owned(), message, stacktrace: String::new() })
+        };
+        match self {
+            Self::Running | Self::Completed => None,
+            Self::Failed { error, .. } => Some(error.clone()),
+            Self::Cancelled { by, reason, .. } if reason.is_empty() => {
+                failure("cancelled", format!("cancelled by {by}"))
+            }
+            Self::Cancelled { by, reason, .. } => {
+                failure("cancelled", format!("cancelled by {by}: {reason}"))
+            }
+            Self::TimedOut { timeout_ms } => {
+                failure("timeout", format!("the execution did not end within its {timeout_ms} ms"))
+            }
+        }
+    }
+
     /// The status in one word, for messages and lists.
     pub fn word(&self) -> &'static str {
         match self {

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use super::{
     check::{self, invalid},
     start::{chosen, newest_unless},
-    status::ending,
     value::{json, object, timestamp, wire, wire_object},
 };
 use crate::{
@@ -94,7 +93,7 @@ fn execution(it: &Description) -> wire_types::Execution {
         closed_at: state.closed.map(timestamp),
         steps_total: number(blueprint.steps().len()),
         steps_done: number(state.steps_over(blueprint.steps().len())),
-        error: ending(&state.status).map(failure),
+        error: state.status.ending().map(failure),
         correlation_id: state.correlation_id.clone(),
         tags: state.tags.clone(),
         resumed_run_id: state.resumed.as_ref().map(|it| it.run.to_string()).unwrap_or_default(),

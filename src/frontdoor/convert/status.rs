@@ -41,7 +41,7 @@ pub(in crate::frontdoor) fn execution_status(description: &Description) -> Execu
         step_outputs: outputs
             .map(|(step, output)| (step.to_string(), wire_object(output)))
             .collect(),
-        error: ending(&state.status).as_ref().map(error_info),
+        error: state.status.ending().as_ref().map(error_info),
         sleep_info: sleep_info(description),
         approval_info: approval_info(description),
     })
@@ -55,26 +55,6 @@ fn execution_state(standing: Standing) -> ExecutionState {
         Standing::Completed => ExecutionState::ExecutionCompleted,
         Standing::Failed | Standing::Cancelled | Standing::TimedOut => {
             ExecutionState::ExecutionFailed
-        }
-    }
-}
-
-/// Why an execution ended, when it did not complete.
-pub(super) fn ending(status: &Status) -> Option<Failure> {
-    let failure = |kind: &str, message: String| {
-        Some(Failure { kind: kind.to_owned(), message, stacktrace: String::new() })
-    };
-    match status {
-        Status::Running | Status::Completed => None,
-        Status::Failed { error, .. } => Some(error.clone()),
-        Status::Cancelled { by, reason, .. } if reason.is_empty() => {
-            failure("cancelled", format!("cancelled by {by}"))
-        }
-        Status::Cancelled { by, reason, .. } => {
-            failure("cancelled", format!("cancelled by {by}: {reason}"))
-        }
-        Status::TimedOut { timeout_ms } => {
-            failure("timeout", format!("the execution did not end within its {timeout_ms} ms"))
         }
     }
 }
