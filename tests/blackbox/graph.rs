@@ -196,13 +196,13 @@ async fn a_silent_worker_loses_its_work_at_the_heartbeat_timeout_and_a_lively_on
     instance.tick_often();
     let mut client = instance.client().await;
     let mut steps = timeline(&[("a", &[])]);
-    steps[0].heartbeat_timeout_ms = 300;
+    steps[0].heartbeat_timeout_ms = 1_500;
     let definition = WorkflowDefinition { timeline: steps, ..Default::default() };
     client.submit_blueprint("beat", definition).await;
     let id = client.execute("beat", json!({})).await;
     let task = client.poll("w1", 5_000).await.expect("a task");
-    for _ in 0..6 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    for _ in 0..9 {
+        tokio::time::sleep(Duration::from_millis(200)).await;
         let beat = wire::HeartbeatRequest {
             worker_id: "w1".to_owned(),
             task_id: task.task_id.clone(),

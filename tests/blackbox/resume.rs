@@ -285,8 +285,18 @@ async fn resume_cut_short(count: usize, is_applied: bool) -> bool {
         request_id: "r1".to_owned(),
         ..Default::default()
     };
-    let resumed = client.executions.resume(request.clone());
-    drop(tokio::time::timeout(Duration::from_millis(400), resumed).await);
+    let died = async {
+        while !faulty.is_crashed() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // What was sent before it died has arrived by then.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    tokio::select! {
+        biased;
+        _answer = client.executions.resume(request.clone()) => {}
+        () = died => {}
+    }
     let was_cut = faulty.is_crashed();
     first.kill();
     faulty.heal();
