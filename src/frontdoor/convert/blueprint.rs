@@ -66,17 +66,24 @@ fn step(step: cerebelum::Step) -> Step {
 /// What is 0 or absent has its default.
 fn retry(retry: cerebelum::RetryPolicy) -> RetryPolicy {
     let default = RetryPolicy::default();
-    let initial_delay_ms = over_zero(retry.initial_delay_ms).unwrap_or(default.initial_delay_ms);
+    let (initial_delay_ms, delay_max_ms) = delays(retry.initial_delay_ms, retry.max_delay_ms);
     RetryPolicy {
         attempts_max: over_zero(retry.max_attempts),
         initial_delay_ms,
         factor_percent: percent(retry.backoff_factor, default.factor_percent),
-        delay_max_ms: over_zero(retry.max_delay_ms)
-            .unwrap_or_else(|| default.delay_max_ms.max(initial_delay_ms)),
+        delay_max_ms,
         jitter_percent: retry.jitter.map_or(default.jitter_percent, |jitter| percent(jitter, 0)),
         retryable_kinds: retry.retryable_kinds,
         final_kinds: retry.non_retryable_kinds,
     }
+}
+
+/// The first and the longest wait, where 0 means the default: for the longest, at least the first.
+pub(super) fn delays(initial_ms: u64, most_ms: u64) -> (u64, u64) {
+    let default = RetryPolicy::default();
+    let initial_ms = over_zero(initial_ms).unwrap_or(default.initial_delay_ms);
+    let most_ms = over_zero(most_ms).unwrap_or_else(|| default.delay_max_ms.max(initial_ms));
+    (initial_ms, most_ms)
 }
 
 /// A factor in percent; `absent` for 0. What can not be one becomes what the check refuses.

@@ -1,6 +1,10 @@
 //! Blueprints as people and tools see them.
 
-use super::{blueprint::over_zero, check::invalid, value::timestamp};
+use super::{
+    blueprint::{delays, over_zero},
+    check::invalid,
+    value::timestamp,
+};
 use crate::{
     engine::{BlueprintPut, Error, StoredBlueprint},
     proto::lazarus::{self as wire_types, PutBlueprintRequest},
@@ -34,13 +38,12 @@ fn step(step: wire_types::BlueprintStep) -> Step {
 
 fn retry(retry: wire_types::BlueprintRetry) -> RetryPolicy {
     let default = RetryPolicy::default();
-    let initial_delay_ms = over_zero(retry.initial_delay_ms).unwrap_or(default.initial_delay_ms);
+    let (initial_delay_ms, delay_max_ms) = delays(retry.initial_delay_ms, retry.max_delay_ms);
     RetryPolicy {
         attempts_max: over_zero(retry.max_attempts),
         initial_delay_ms,
         factor_percent: over_zero(retry.factor_percent).unwrap_or(default.factor_percent),
-        delay_max_ms: over_zero(retry.max_delay_ms)
-            .unwrap_or_else(|| default.delay_max_ms.max(initial_delay_ms)),
+        delay_max_ms,
         jitter_percent: retry.jitter_percent,
         retryable_kinds: retry.retryable_kinds,
         final_kinds: retry.final_kinds,
