@@ -164,7 +164,7 @@ impl Engine {
         let mut draft = Draft::begin(start, now, self.random_u64());
         let values = Values::default();
         let setting = Setting { blueprint: &blueprint.blueprint, policy, values: &values };
-        workflow::resume(&mut draft, &setting, kept);
+        workflow::start(&mut draft, &setting, kept);
         let assigned = self.assign(&mut draft, &blueprint, &[]);
         let sealed = draft.seal(policy.guard_ms());
         assert_eq!(sealed.guard_first, Some(guard), "BUG: a start needs another guard than it has");

@@ -11,7 +11,7 @@ use super::{
     Answer, At, Blueprint, BlueprintRef, Command, CommitFacts, Definition, Done, Draft, Event,
     ExecutionId, Failure, Guard, Json, LossReason, Mismatch, Namespace, Outcome, Payload, Policy,
     Rejection, Rule, RunId, Sealed, Setting, Start, State, Status, Step, StepName, Task, Timestamp,
-    Values, blueprint::tests::blueprint, decide, fold, reads, resume, start,
+    Values, blueprint::tests::blueprint, decide, fold, reads, start,
 };
 
 /// When the runs of tests start, in milliseconds.
@@ -56,7 +56,8 @@ pub(crate) fn begun(blueprint: Blueprint, timeout_ms: Option<u64>) -> (Run, Vec<
     let now = after(0);
     let mut draft = Draft::begin(start_of(&blueprint, timeout_ms), now, NO_JITTER);
     let (policy, values) = (Policy::default(), Values::default());
-    start(&mut draft, &Setting { blueprint: &blueprint, policy: &policy, values: &values });
+    let setting = Setting { blueprint: &blueprint, policy: &policy, values: &values };
+    start(&mut draft, &setting, vec![]);
     let sealed = draft.seal(GUARD_MS);
     let (state, guard_first) = (checked(None, &sealed), sealed.guard_first);
     let payloads = payloads_of(&sealed).collect();
@@ -424,7 +425,7 @@ impl Run {
         let mut draft = Draft::begin(start_of(&blueprint, None), now, NO_JITTER);
         let (policy, values) = (Policy::default(), Values::default());
         let setting = Setting { blueprint: &blueprint, policy: &policy, values: &values };
-        resume(&mut draft, &setting, kept);
+        start(&mut draft, &setting, kept);
         let sealed = draft.seal(GUARD_MS);
         let (state, guard_first) = (checked(None, &sealed), sealed.guard_first);
         let payloads = payloads_of(&sealed).collect();

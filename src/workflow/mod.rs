@@ -36,7 +36,7 @@ pub use blueprint::{
 };
 pub use command::{Answer, Command};
 pub use condition::{Condition, View, caution, condition, pattern};
-pub use decide::{Policy, Setting, decide, resume, start};
+pub use decide::{Policy, Setting, decide, start};
 pub use draft::{Draft, Sealed};
 pub use event::{BlueprintRef, Event, Failure, LossReason, Resumed, Start};
 pub use fold::{CommitFacts, fold, payload_at};

@@ -78,14 +78,9 @@ impl<'a> Setting<'a> {
     }
 }
 
-/// Schedules the steps that wait for nothing: the rest of commit 0.
-pub fn start(draft: &mut Draft, setting: &Setting<'_>) {
-    transition::begin(draft, setting);
-}
-
-/// Writes down what a run keeps of an earlier one, and schedules what is ready then: the rest of
-/// commit 0 of a run that resumes.
-pub fn resume(draft: &mut Draft, setting: &Setting<'_>, kept: Vec<Event>) {
+/// Writes down what a run keeps of the one that it resumes, and schedules what is ready then: the rest
+/// of commit 0.
+pub fn start(draft: &mut Draft, setting: &Setting<'_>, kept: Vec<Event>) {
     for event in kept {
         draft.emit(event);
     }
