@@ -64,7 +64,8 @@ fn make_room<K: Clone + Eq + std::hash::Hash, V>(map: &mut HashMap<K, V>) {
 impl Engine {
     /// Submits a blueprint; the same content as the newest version makes no new one and writes
     /// nothing. With `keeps_settings`, who submits has no words for times, retries and bounds, and
-    /// a graph that is that of the newest version leaves its settings as they are. Costs 1 PUT for a new version, and what finding the newest costs.
+    /// a graph that is that of the newest version leaves its settings as they are. Costs 1 PUT for a
+    /// new version, and what finding the newest costs.
     ///
     /// # Errors
     ///

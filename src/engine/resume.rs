@@ -14,7 +14,6 @@ use crate::{
     log,
     workflow::{
         Event, Handle, INLINE_BYTES_MAX, Payload, Rejection, Resumed, RunId, State, Status,
-        StepName,
     },
 };
 
@@ -30,9 +29,10 @@ impl Engine {
     /// timeout and its labels are those of the run before; the timeout begins anew.
     ///
     /// An execution that is open is answered as it is (`was_running`). Sent twice with one request
-    /// id, it resumes once, also when the run that it began has closed and was resumed since. Costs 2 PUT (guard, start commit), 2 LIST and 4 GET (the newest generation
-    /// and the newest commit, and what is read on the way to it), 1 GET for each kept result that the
-    /// old state does not carry, and 1 PUT for each that is large.
+    /// id, it resumes once, also when the run that it began has closed and was resumed since. Costs
+    /// 2 PUT (guard, start commit), 2 LIST and 4 GET (the newest generation and the newest commit, and
+    /// what is read on the way to it), 1 GET for each kept result that the old state does not carry,
+    /// and 1 PUT for each that is large.
     ///
     /// # Errors
     ///
@@ -102,8 +102,8 @@ impl Engine {
         let values = self.payloads(handle, &outputs).await?;
         let mut kept = vec![];
         // A step whose rule went back too often is done; where it leads is decided again.
-        let is_undecided = |step: &StepName| matches!(&state.status, Status::Failed { step: failed, .. } if failed == step);
-        for (step, done) in state.done.iter().filter(|(step, _)| !is_undecided(step)) {
+        let undecided = state.status.failed_step();
+        for (step, done) in state.done.iter().filter(|(step, _)| Some(*step) != undecided) {
             let (started, ended) = state.times(done);
             kept.push(Event::ResultKept {
                 step: step.clone(),

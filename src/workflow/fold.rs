@@ -140,7 +140,7 @@ impl Folder {
             }
             Event::TransitionTaken { step, to, skipped, cleared, taken_up, .. } => {
                 self.clear(cleared);
-                self.state().skipped.retain(|step, _| !taken_up.contains(step));
+                self.take_up(taken_up);
                 self.skip(skipped, Some(step));
                 self.choose(step, to);
             }
@@ -337,6 +337,12 @@ impl Folder {
     fn skip(&mut self, steps: &[StepName], by: Option<&StepName>) {
         let skipped = steps.iter().map(|step| (step.clone(), by.cloned()));
         self.state().skipped.extend(skipped);
+    }
+
+    fn take_up(&mut self, steps: &[StepName]) {
+        for step in steps {
+            self.state().skipped.remove(step);
+        }
     }
 
     /// Forgets what the steps have come to: each begins its next iteration when it is ready again.

@@ -73,6 +73,16 @@ impl Status {
         }
     }
 
+    /// The step that ended the execution by its failure.
+    pub fn failed_step(&self) -> Option<&StepName> {
+        match self {
+            Self::Failed { step, .. } => Some(step),
+            Self::Running | Self::Completed | Self::Cancelled { .. } | Self::TimedOut { .. } => {
+                None
+            }
+        }
+    }
+
     /// The status in one word, for messages and lists.
     pub fn word(&self) -> &'static str {
         match self {

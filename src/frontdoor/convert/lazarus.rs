@@ -97,7 +97,7 @@ fn execution(it: &Description) -> wire_types::Execution {
         correlation_id: state.correlation_id.clone(),
         tags: state.tags.clone(),
         resumed_run_id: state.resumed.as_ref().map(|it| it.run.to_string()).unwrap_or_default(),
-        failed_step: failed_step(&state.status).map(ToString::to_string).unwrap_or_default(),
+        failed_step: state.status.failed_step().map(ToString::to_string).unwrap_or_default(),
     }
 }
 
@@ -118,16 +118,6 @@ fn listed(record: Record) -> wire_types::Execution {
         tags: record.tags,
         resumed_run_id: record.resumes.map(|run| run.to_string()).unwrap_or_default(),
         failed_step: String::new(),
-    }
-}
-
-fn failed_step(status: &Status) -> Option<&StepName> {
-    match status {
-        Status::Failed { step, .. } => Some(step),
-        Status::Running
-        | Status::Completed
-        | Status::Cancelled { .. }
-        | Status::TimedOut { .. } => None,
     }
 }
 

@@ -68,7 +68,7 @@ fn error_info(failure: &Failure) -> ErrorInfo {
 /// timeline that is open.
 fn current_step(description: &Description) -> Option<StepName> {
     let Description { state, blueprint, .. } = description;
-    if let Status::Failed { step, .. } = &state.status {
+    if let Some(step) = state.status.failed_step() {
         return Some(step.clone());
     }
     let open = |step: &StepName| !state.is_closed() && state.open.contains_key(step);
