@@ -39,7 +39,7 @@ impl Clients {
     /// Begins the executions of the world's seed.
     pub fn start(cluster: Arc<Cluster>, workload: Arc<Workload>) -> Arc<Self> {
         let chance = Chance::new(cluster.world.seed, "clients");
-        let count = chance.from(2, 7);
+        let count = chance.from(2, 7).min(cluster.world.crowd.clients);
         let clients = Arc::new(Self {
             repeats: chance.pick(&[0, 100, 500]),
             is_troubled: AtomicBool::new(true),
@@ -243,12 +243,8 @@ impl Clients {
     }
 
     fn is_repeated(&self, what: &'static str) -> bool {
-        let is_repeated =
-            self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.repeats);
-        if is_repeated {
-            self.cluster.world.trace.count(what);
-        }
-        is_repeated
+        let is_due = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.repeats);
+        is_due && self.cluster.world.trace.befalls(what)
     }
 
     async fn pause(&self) {

@@ -96,6 +96,7 @@ impl Cluster {
             0 => chance.from(5, 9),
             _ => chance.from(1, 5),
         };
+        let count = count.min(world.crowd.instances);
         let place = |_| {
             let shape = if chance.happens(400) { Shape::Function } else { Shape::Server };
             Place { shape, starts: 0, node: None, is_forgotten: false }
@@ -269,11 +270,8 @@ impl Cluster {
     }
 
     fn is_lost(&self) -> bool {
-        let is_lost = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.loss);
-        if is_lost {
-            self.world.trace.count("request or answer of a client lost");
-        }
-        is_lost
+        let is_due = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.loss);
+        is_due && self.world.trace.befalls("request or answer of a client lost")
     }
 
     pub(super) fn places(&self) -> MutexGuard<'_, Vec<Place>> {

@@ -19,8 +19,8 @@ use lazarus::{
 use tokio::runtime::Builder;
 
 use super::{
-    broken::Broken, chance::Chance, clients::Clients, cluster::Cluster, workers::Workers,
-    workload::Workload, world::World,
+    broken::Broken, chance::Chance, clients::Clients, cluster::Cluster, mercy::Mercy,
+    workers::Workers, workload::Workload, world::World,
 };
 
 /// What came of a seed.
@@ -29,6 +29,10 @@ pub struct Outcome {
     /// What must not have happened, and did.
     pub fault: Option<String>,
     pub counts: BTreeMap<&'static str, u64>,
+    /// Those that happened, by kind.
+    pub misfortunes: BTreeMap<&'static str, u64>,
+    /// How many were due, with those that it was spared.
+    pub due: u64,
     pub runs: u64,
     pub commits: u64,
     /// Virtual time.
@@ -73,16 +77,16 @@ const LOOK_EVERY: Duration = Duration::from_mins(5);
 
 /// Lives through the history of `seed`.
 pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
-    live_through(seed, broken, is_read, story)
+    live_with(seed, broken, is_read, Mercy::default())
 }
 
-/// Lives through what `story` makes of the world of `seed`.
-pub fn live_through<Story>(
-    seed: u64,
-    broken: Option<Broken>,
-    is_read: bool,
-    story: impl FnOnce(Arc<World>) -> Story,
-) -> Outcome
+/// Lives through the history of `seed` that is spared something.
+pub fn live_with(seed: u64, broken: Option<Broken>, is_read: bool, mercy: Mercy) -> Outcome {
+    live_through(World::new(seed, broken, is_read, mercy), story)
+}
+
+/// Lives through what `story` makes of a world.
+pub fn live_through<Story>(world: Arc<World>, story: impl FnOnce(Arc<World>) -> Story) -> Outcome
 where
     Story: Future<Output = ()> + Send + 'static,
 {
@@ -92,7 +96,6 @@ where
     // Everything that can run is run before time goes on; see `drive`.
     let runtime =
         Builder::new_current_thread().event_interval(u32::MAX).build().expect("a runtime");
-    let world = World::new(seed, broken, is_read);
     let driven = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let story = tokio::spawn(story(Arc::clone(&world)));
@@ -103,7 +106,10 @@ where
     IS_LIVING.set(false);
     let panicked = PANIC.take().or_else(|| driven.err().map(|_| "the driver panicked".to_owned()));
     let (runs, commits) = world.audit.totals();
+    let (due, misfortunes) = world.trace.misfortunes();
     Outcome {
+        misfortunes,
+        due,
         fault: world.trace.first_fault().or(panicked),
         counts: world.trace.counts(),
         runs,

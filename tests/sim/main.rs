@@ -21,6 +21,7 @@ mod cluster;
 mod found;
 mod history;
 mod life;
+mod mercy;
 mod rules;
 mod store;
 mod timeline;
@@ -44,11 +45,15 @@ use std::{
 
 use broken::Broken;
 use history::{Outcome, live};
+use mercy::{Mercy, Shrunk, shrink};
+use trace::MARK;
 
 /// How long seeds are lived through when nobody says how many.
 const BUDGET: Duration = Duration::from_mins(1);
 /// Within so many seeds each broken engine must be noticed.
 const NOTICED_WITHIN: u64 = 30;
+/// So much of a shrunk history is printed.
+const LINES_MAX: usize = 80;
 
 fn number(variable: &str) -> Option<u64> {
     let text = env::var(variable).ok().filter(|text| !text.is_empty())?;
@@ -63,6 +68,7 @@ struct Sums {
     commits: u64,
     covered: Duration,
     counts: BTreeMap<&'static str, u64>,
+    misfortunes: BTreeMap<&'static str, u64>,
     faults: Vec<(u64, String)>,
 }
 
@@ -75,6 +81,9 @@ impl Sums {
         for (what, count) in outcome.counts {
             *self.counts.entry(what).or_default() += count;
         }
+        for (what, count) in outcome.misfortunes {
+            *self.misfortunes.entry(what).or_default() += count;
+        }
         self.faults.extend(outcome.fault.map(|fault| (seed, fault)));
     }
 
@@ -85,7 +94,7 @@ impl Sums {
         println!(
             "{histories} histories in {took:.1} s: {runs} runs, {commits} commits, {days:.1} days"
         );
-        for (what, count) in &self.counts {
+        for (what, count) in self.misfortunes.iter().chain(&self.counts) {
             println!("{count:>9} {what}");
         }
     }
@@ -114,16 +123,23 @@ fn live_many(first: u64, most: u64, budget: Duration) -> (Sums, Duration) {
     (sums.into_inner().expect("sums"), begun.elapsed())
 }
 
-/// Prints the end of a history that went wrong: what concerned the run at fault, if there is one.
-fn print_end(seed: u64) {
-    let Outcome { trace, fault, .. } = live(seed, None, true);
-    let fault = fault.unwrap_or_default();
+/// Prints the least history that goes wrong as that of `seed` does: its misfortunes, and what concerned
+/// the run at fault, if there is one.
+fn print_shrunk(seed: u64, broken: Option<Broken>) {
+    let Some(Shrunk { outcome, tries, .. }) = shrink(seed, broken) else { return };
+    let fault = outcome.fault.unwrap_or_default();
     let words = fault.split(|letter: char| !letter.is_ascii_hexdigit());
-    let run = words.into_iter().find(|word| word.len() == 32).unwrap_or_default();
-    let lines: Vec<&str> = trace.lines().filter(|line| line.contains(run)).collect();
-    for line in &lines[lines.len().saturating_sub(60)..] {
+    let run = words.into_iter().find(|word| word.len() == 32);
+    let concerns = |line: &&str| run.is_none_or(|run| line.contains(run)) || line.contains(MARK);
+    let lines: Vec<&str> = outcome.trace.lines().filter(concerns).collect();
+    for line in &lines[lines.len().saturating_sub(LINES_MAX)..] {
         println!("{line}");
     }
+    let kinds: Vec<String> =
+        outcome.misfortunes.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let left =
+        if kinds.is_empty() { "nothing else went wrong".to_owned() } else { kinds.join(", ") };
+    println!("the least of seed {seed}, after {tries} histories: {left}; {fault}");
 }
 
 #[test]
@@ -132,6 +148,7 @@ fn every_history_keeps_every_promise() {
         let outcome = live(seed, None, true);
         println!("{}", outcome.trace);
         println!("seed {seed}: {}", outcome.fault.as_deref().unwrap_or("every promise was kept"));
+        print_shrunk(seed, None);
         assert_eq!(outcome.fault, None, "SEED={seed} make sim");
         return;
     }
@@ -143,7 +160,7 @@ fn every_history_keeps_every_promise() {
     let (sums, took) = live_many(first, most, budget);
     sums.print(took);
     for (seed, fault) in &sums.faults {
-        print_end(*seed);
+        print_shrunk(*seed, None);
         println!("SEED={seed} make sim: {fault}");
     }
     assert!(sums.faults.is_empty(), "replay with the seed: {:?}", sums.faults);
@@ -165,9 +182,24 @@ fn every_broken_engine_is_noticed() {
         let caught = (1..=NOTICED_WITHIN)
             .find_map(|seed| Some((seed, live(seed, Some(broken), false).fault?)));
         match caught {
-            Some((seed, fault)) => println!("{broken:?}: seed {seed}: {fault}"),
+            Some((seed, fault)) => println!("{broken:?}: seed {seed}: {fault:.200}"),
             None => missed.push(broken),
         }
     }
     assert!(missed.is_empty(), "not noticed within {NOTICED_WITHIN} seeds: {missed:?}");
+}
+
+#[test]
+fn a_history_that_goes_wrong_is_shrunk_to_a_few_misfortunes() {
+    for broken in [Broken::TimerMissing, Broken::OwnWriteReadAsLost, Broken::LateResultRefused] {
+        let goes_wrong = |seed: &u64| live(*seed, Some(broken), false).fault.is_some();
+        let seed = (1..).find(goes_wrong).expect("a seed");
+        let whole = live(seed, Some(broken), false);
+        let Shrunk { mercy, outcome, tries } = shrink(seed, Some(broken)).expect("it goes wrong");
+        let left: u64 = outcome.misfortunes.values().sum();
+        println!("{broken:?}, seed {seed}: {left} left of {} in {tries}: {mercy:?}", whole.due);
+        assert!(outcome.fault.is_some(), "it still goes wrong");
+        assert!(left <= 5, "{left} are left: {:?}", outcome.misfortunes);
+        assert!(mercy != Mercy::default(), "nothing was spared");
+    }
 }

@@ -6,13 +6,19 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::timeline::Timeline;
+use super::{mercy::Mercy, timeline::Timeline};
+
+/// Stands in each line about a misfortune.
+pub const MARK: &str = " -- ";
 
 #[derive(Default)]
 struct Book {
     text: Option<String>,
     fault: Option<String>,
     counts: BTreeMap<&'static str, u64>,
+    misfortunes: BTreeMap<&'static str, u64>,
+    /// How many misfortunes were due.
+    due: u64,
 }
 
 /// The record of one world: what happened if anybody wants to read it, what was counted, and what
@@ -20,14 +26,34 @@ struct Book {
 #[derive(Clone)]
 pub struct Trace {
     timeline: Timeline,
+    mercy: Arc<Mercy>,
     book: Arc<Mutex<Book>>,
 }
 
 impl Trace {
     /// An empty one; `is_read`: whether words are kept at all.
-    pub fn new(timeline: Timeline, is_read: bool) -> Self {
+    pub fn new(timeline: Timeline, mercy: Mercy, is_read: bool) -> Self {
         let book = Book { text: is_read.then(String::new), ..Book::default() };
-        Self { timeline, book: Arc::new(Mutex::new(book)) }
+        Self { timeline, mercy: Arc::new(mercy), book: Arc::new(Mutex::new(book)) }
+    }
+
+    /// Counts a misfortune that is due. Whether it happens: unless this history is spared it.
+    pub fn befalls(&self, what: &'static str) -> bool {
+        let mut book = self.book.lock().expect("one thread");
+        book.due += 1;
+        if self.mercy.spares(book.due, what) {
+            return false;
+        }
+        *book.misfortunes.entry(what).or_default() += 1;
+        drop(book);
+        self.note(|| format!("{MARK}{what}"));
+        true
+    }
+
+    /// How many misfortunes were due, and how many of each kind happened.
+    pub fn misfortunes(&self) -> (u64, BTreeMap<&'static str, u64>) {
+        let book = self.book.lock().expect("one thread");
+        (book.due, book.misfortunes.clone())
     }
 
     /// Notes what happened.

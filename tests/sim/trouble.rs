@@ -47,8 +47,11 @@ impl Cluster {
             let Some(node) = self.node(place) else { continue };
             if node.life.is_dead() {
                 self.begin(place);
-            } else if !node.life.is_running() && chance.happens(100) && self.may_forget() {
-                self.world.trace.count("freeze for hours");
+            } else if !node.life.is_running()
+                && chance.happens(100)
+                && self.may_forget()
+                && self.world.trace.befalls("freeze for hours")
+            {
                 self.forget(place);
             } else {
                 node.life.thaw();
@@ -86,7 +89,9 @@ impl Cluster {
             return;
         }
         let Some(node) = self.node(place).filter(|node| node.life.is_running()) else { return };
-        self.world.trace.count(kind);
+        if !self.world.trace.befalls(kind) {
+            return;
+        }
         self.world.trace.note(|| format!("engine{place}: {kind}"));
         let cluster = Arc::clone(self);
         let back = chance.spread(Duration::from_millis(100), Duration::from_mins(2));

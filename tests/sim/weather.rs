@@ -189,10 +189,7 @@ impl Weather {
 
     /// What becomes of a request that is sent now.
     pub fn fate(&self, op: Op) -> Fate {
-        let fault = self.fault(op);
-        if let Some(fault) = fault {
-            self.trace.count(fault.words());
-        }
+        let fault = self.fault(op).filter(|fault| self.trace.befalls(fault.words()));
         let chance = &self.chance;
         let (there, back) = (self.way(), self.way());
         let truth = Fate { applied: vec![there], heard: there + back, reply: Reply::Truth, fault };
@@ -236,8 +233,7 @@ impl Weather {
         } else {
             return None;
         };
-        self.trace.count(strike.words());
-        Some(strike)
+        self.trace.befalls(strike.words()).then_some(strike)
     }
 
     fn fault(&self, op: Op) -> Option<Fault> {

@@ -55,7 +55,8 @@ impl Workers {
             chance,
         });
         let is_registered = workers.chance.happens(500);
-        for number in 0..workers.chance.from(1, 5) {
+        let crowd = workers.cluster.world.crowd;
+        for number in 0..workers.chance.from(1, 5).min(crowd.workers) {
             let name = format!("worker{number}");
             tokio::spawn(Arc::clone(&workers).live(name, is_registered));
         }
@@ -78,11 +79,8 @@ impl Workers {
     }
 
     fn happens(&self, what: &'static str, rate: u64) -> bool {
-        let happens = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(rate);
-        if happens {
-            self.cluster.world.trace.count(what);
-        }
-        happens
+        let is_due = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(rate);
+        is_due && self.cluster.world.trace.befalls(what)
     }
 
     async fn live(self: Arc<Self>, name: String, is_registered: bool) {

@@ -11,6 +11,7 @@ use super::{
     bucket::{Bucket, Object},
     chance::Chance,
     life::EPOCH_MS,
+    mercy::{Crowd, Mercy},
     timeline::Timeline,
     trace::Trace,
     weather::Weather,
@@ -33,14 +34,17 @@ pub struct World {
     pub page: usize,
     /// How far a clock is off at most.
     pub skew_ms: u64,
+    /// How many there are of whom, at most.
+    pub crowd: Crowd,
     bucket: Mutex<Bucket>,
 }
 
 impl World {
-    /// The world of `seed`, empty.
-    pub fn new(seed: u64, broken: Option<Broken>, is_read: bool) -> Arc<Self> {
+    /// The world of `seed`, empty, and what it is spared.
+    pub fn new(seed: u64, broken: Option<Broken>, is_read: bool, mercy: Mercy) -> Arc<Self> {
         let timeline = Timeline::new(seed);
-        let trace = Trace::new(timeline.clone(), is_read);
+        let crowd = mercy.crowd;
+        let trace = Trace::new(timeline.clone(), mercy, is_read);
         let chance = Chance::new(seed, "world");
         let skew_ms = chance.pick(&[0, 500, 30_000]);
         let is_exclusive = chance.happens(150);
@@ -52,6 +56,7 @@ impl World {
             is_ordered: is_exclusive || chance.happens(500),
             page: chance.pick(&[2, 3, 1000]),
             skew_ms,
+            crowd,
             broken,
             timeline,
             trace,
