@@ -5,7 +5,10 @@
 //! ends before it is due; a snapshot equals the fold; a run that needs attention has the wake entries
 //! that bring it back. Checked when somebody is told something: it is in the log.
 
-use std::sync::{Mutex, MutexGuard};
+use std::{
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use lazarus::{
@@ -20,6 +23,9 @@ use super::{
     trace::Trace,
     words::in_words,
 };
+
+/// In the calm a task that waits reaches a worker that waits within this.
+const IDLE_MAX_MS: u64 = 40_000;
 
 /// The watch over one world.
 pub struct Audit {
@@ -82,7 +88,38 @@ impl Audit {
         known.commits += 1;
         let at = |fault| format!("run {} commit {}: {fault}", commit.run, commit.seq);
         known.append(place, &commit, now_ms, self.skew_ms).map_err(at)?;
+        known.guarded_soon(&commit, now_ms).map_err(at)?;
         known.covered(commit.run, now_ms).map_err(at)
+    }
+
+    /// From now on a guard is due within `guard` of each commit.
+    pub fn expect_guards(&self, guard: Duration) {
+        let guard_ms = u64::try_from(guard.as_millis()).expect("short");
+        self.known().bounds = Some((guard_ms, self.skew_ms));
+    }
+
+    /// From now on nobody dies and nothing is lost.
+    pub fn expect_calm(&self, now_ms: u64) {
+        self.known().calm_since = Some(now_ms);
+    }
+
+    /// A worker that takes everything has polled without a pause since `since` and was given nothing.
+    pub fn idled(&self, worker: &str, since: u64, now_ms: u64) {
+        let known = self.known();
+        let since = since.max(now_ms.saturating_sub(IDLE_MAX_MS));
+        let waits = |run: &Run| Some((run.state.run, run.waits_since(since)?.clone()));
+        let found = known.runs.values().find_map(waits).filter(|_| since + IDLE_MAX_MS <= now_ms);
+        drop(known);
+        if let Some((run, task)) = found {
+            let fault = format!("{worker} is given nothing while {task:?} of run {run} waits");
+            self.trace.fault(fault);
+        }
+    }
+
+    /// The first run of the id of `run`.
+    pub fn first_generation(&self, run: RunId) -> Option<RunId> {
+        let known = self.known();
+        known.ids.values().find(|runs| runs.contains(&run))?.first().copied()
     }
 
     /// A caller was told that its start is this run.
@@ -100,8 +137,12 @@ impl Audit {
     /// A worker was handed a task.
     pub fn delivered(&self, token: &TaskToken, worker: &str) {
         let lease = (token.task.clone(), worker.to_owned());
-        let is_there =
-            self.known().runs.get(&token.handle.run).is_some_and(|run| run.leases.contains(&lease));
+        let is_there = self.known().runs.get_mut(&token.handle.run).is_some_and(|run| {
+            if run.waiting.get(&token.task.step).is_some_and(|waits| waits.0 == token.task) {
+                run.waiting.remove(&token.task.step);
+            }
+            run.leases.contains(&lease)
+        });
         self.blame(holds(is_there, || format!("{worker} got {token} without a lease in the log")));
     }
 

@@ -52,11 +52,17 @@ pub enum Broken {
     EpochsMissing,
     /// A scan passes over what was due long ago: some low-water mark says that it was worked off.
     LowWaterMark,
+    /// A commit relies on a guard that has climbed its ladder while the run stood still.
+    LadderWithoutOwnGuard,
+    /// Tasks are reserved where nobody looks whether they are fetched: in a function.
+    ReservationsStay,
+    /// The commits of all generations of an id share their keys.
+    KeysOfTheExecution,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 20] = [
         Self::GuardMissing,
         Self::OldGuardReliedOn,
         Self::TimerMissing,
@@ -74,11 +80,24 @@ impl Broken {
         Self::PollExtendsLease,
         Self::EpochsMissing,
         Self::LowWaterMark,
+        Self::LadderWithoutOwnGuard,
+        Self::ReservationsStay,
+        Self::KeysOfTheExecution,
     ];
 
+    /// The key that is meant by `key`.
+    pub fn key(self, world: &World, key: &Path) -> Path {
+        let Some(Key::Run { run, seq }) = Key::parse(key) else { return key.clone() };
+        match world.audit.first_generation(run) {
+            Some(first) if self == Self::KeysOfTheExecution => Key::Run { run: first, seq }.path(),
+            _ => key.clone(),
+        }
+    }
+
     /// What a put does: nothing though it says so, or go on; true: whatever stands there.
-    pub fn put(self, key: &str, only_if_free: bool) -> ControlFlow<(), bool> {
+    pub fn put(self, world: &World, key: &str, only_if_free: bool) -> ControlFlow<(), bool> {
         let is_lost = match self {
+            Self::LadderWithoutOwnGuard => has_a_later_guard(world, key),
             Self::GuardMissing => is_wake(key, "guard"),
             Self::OldGuardReliedOn => is_wake(key, "guard") && !key.ends_with(".0"),
             Self::TimerMissing => is_wake(key, "timer"),
@@ -157,6 +176,17 @@ impl Broken {
 
 fn is_wake(key: &str, kind: &str) -> bool {
     key.starts_with("wake/") && key.split('/').nth(2) == Some(kind)
+}
+
+/// Whether a guard of the same epoch that is due later stands in the bucket.
+fn has_a_later_guard(world: &World, key: &str) -> bool {
+    let guard = |key: &str| match Key::parse(&Path::from(key)) {
+        Some(Key::Wake { kind: WakeKind::Guard, due, handle, .. }) => Some((handle, due)),
+        _ => None,
+    };
+    let Some((handle, due)) = guard(key) else { return false };
+    let is_later = |other: &String| guard(other).is_some_and(|it| it.0 == handle && it.1 > due);
+    world.bucket().below("wake", None).any(|(other, _)| is_later(other))
 }
 
 fn mixed(key: &str) -> u64 {

@@ -102,6 +102,7 @@ impl Cluster {
             Place { shape, starts: 0, node: None, is_forgotten: false }
         };
         let places: Vec<Place> = (0..count).map(place).collect();
+        world.audit.expect_guards(guard);
         let cluster = Arc::new(Self {
             policy: Policy { lease, guard, ..Policy::default() },
             shards: chance.pick(&[1, 1, 1, 2]),
@@ -202,7 +203,7 @@ impl Cluster {
             policy: self.policy,
             cache_bytes: if is_server { 64 << 20 } else { 0 },
             near_timers: is_server,
-            reservations: is_server,
+            reservations: is_server || self.world.broken == Some(Broken::ReservationsStay),
             instance: format!("{name}/sim"),
         };
         Engine::new(store, Arc::new(env), self.shards, config)

@@ -68,6 +68,8 @@ const STILL_MAX_MS: u64 = 20 * 60_000;
 /// How long all executions have to close once everything is healed: a guard that has climbed to the
 /// top of its ladder, and some leases and sleeps after it.
 const TO_CLOSE: Duration = Duration::from_hours(3);
+/// How long requests may be under way that were sent in trouble: claims for polls that are gone.
+const STILL_UNDER_WAY_MS: u64 = 60_000;
 /// The most steps that a history takes; an ordinary one takes some ten thousand.
 const STEPS_MAX: u32 = 1_000_000;
 /// How long what is left over has to go after that: zombies come back for three hours.
@@ -165,6 +167,7 @@ async fn story(world: Arc<World>) {
     cluster.heal();
     clients.heal();
     workers.heal();
+    world.audit.expect_calm(world.now_ms() + STILL_UNDER_WAY_MS);
     let healed = world.timeline.now();
     let healed_ms = world.now_ms();
     while clients.open() > 0 {

@@ -51,7 +51,7 @@ use trace::MARK;
 /// How long seeds are lived through when nobody says how many.
 const BUDGET: Duration = Duration::from_mins(1);
 /// Within so many seeds each broken engine must be noticed.
-const NOTICED_WITHIN: u64 = 30;
+const NOTICED_WITHIN: u64 = 1_000;
 /// So much of a shrunk history is printed.
 const LINES_MAX: usize = 80;
 

@@ -16,6 +16,8 @@ pub(super) type Check = Result<(), String>;
 /// So many wake entries a run may have in the worst of times; if wakers did not agree on keys, each pass
 /// would double them.
 const ENTRIES_MAX: usize = 60;
+/// A commit that lands so long after it was decided lands late.
+const LANDS_SOON_MS: u64 = 1_000;
 
 /// A run as its log has it.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) struct Run {
     pub(super) answered: BTreeSet<(StepName, u32)>,
     /// Attempts that the log gives to a worker.
     pub(super) leases: BTreeSet<(Task, String)>,
+    /// The newest attempt of each step, if no worker has it yet, and since when it waits.
+    pub(super) waiting: BTreeMap<StepName, (Task, u64)>,
     /// Requests of people that are applied.
     pub(super) requests: BTreeSet<String>,
 }
@@ -42,6 +46,10 @@ pub(super) struct Known {
     /// The wake entries that stand in the bucket.
     pub(super) entries: BTreeMap<RunId, BTreeSet<(Attention, u32)>>,
     pub(super) commits: u64,
+    /// The guard interval of all instances, and how far clocks are off at most.
+    pub(super) bounds: Option<(u64, u64)>,
+    /// Since when everything is healed.
+    pub(super) calm_since: Option<u64>,
 }
 
 impl Known {
@@ -57,9 +65,15 @@ impl Known {
         if matches!(place, Key::Id { .. }) {
             let state = fold(None, facts, &commit.events);
             self.begin(&state)?;
-            let (done, answered, leases) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-            let sum = commit.sum;
-            let mut run = Run { state, sum, done, answered, leases, requests: BTreeSet::new() };
+            let mut run = Run {
+                state,
+                sum: commit.sum,
+                done: BTreeSet::new(),
+                answered: BTreeSet::new(),
+                leases: BTreeSet::new(),
+                waiting: BTreeMap::new(),
+                requests: BTreeSet::new(),
+            };
             for event in &commit.events {
                 run.note(event)?;
             }
@@ -76,6 +90,10 @@ impl Known {
         for event in &commit.events {
             run.is_due(event, commit.time, now_ms, skew_ms)?;
             run.note(event)?;
+            // Whose poll was cut in trouble may be given a lease a little later.
+            let is_calm =
+                self.calm_since.is_some_and(|from| from + skew_ms < commit.time.as_millis());
+            run.wait_for_worker(event, is_calm.then_some(now_ms));
         }
         run.state = fold(Some(run.state.clone()), facts, &commit.events);
         run.sum = commit.sum;
@@ -96,6 +114,28 @@ impl Known {
         }
         let same = self.runs.values().find(|run| run.state.request == state.request);
         holds(same.is_none(), || format!("request {} started two runs", state.request))
+    }
+
+    /// Whether a guard is due within an interval of a commit, be it that the run had stood still
+    /// before and its guard had climbed. (The guard of a commit that lands late has climbed again.)
+    /// A waker whose clock is ahead of the committer's saw the run stand still for longer.
+    pub(super) fn guarded_soon(&self, commit: &Commit, now_ms: u64) -> Check {
+        let Some((guard_ms, skew_ms)) = self.bounds else { return Ok(()) };
+        let Some(Run { state, .. }) = self.runs.get(&commit.run) else { return Ok(()) };
+        if is_late(commit, now_ms, skew_ms) || commit.events.is_empty() || !state.is_active() {
+            return Ok(());
+        }
+        let rungs = std::iter::successors(Some(guard_ms), |rung| Some(rung * 2));
+        let rung = rungs.into_iter().find(|rung| *rung >= guard_ms + 2 * skew_ms);
+        let latest = commit.time.as_millis() + 2 * skew_ms + rung.expect("a longer one");
+        let none = BTreeSet::new();
+        let entries = self.entries.get(&commit.run).unwrap_or(&none);
+        let is_soon = |(entry, _): &(Attention, u32)| {
+            entry.kind == WakeKind::Guard && entry.due.as_millis() <= latest
+        };
+        holds(entries.iter().any(is_soon), || {
+            format!("no guard of run {} is due by {latest}: {entries:?}", commit.run)
+        })
     }
 
     /// Whether what stands in the wake index brings the run back.
@@ -173,6 +213,36 @@ impl Run {
         Ok(())
     }
 
+    fn wait_for_worker(&mut self, event: &Event, since: Option<u64>) {
+        match event {
+            Event::StepScheduled { step, iteration, attempt, .. }
+            | Event::StepStarted { step, iteration, attempt, .. } => {
+                let (iteration, attempt) = (*iteration, *attempt);
+                let task = Task { step: step.clone(), iteration, attempt };
+                match since {
+                    Some(since) => drop(self.waiting.insert(step.clone(), (task, since))),
+                    None => drop(self.waiting.remove(step)),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A task that could have been in a worker's hands since `since`, and is not.
+    pub(super) fn waits_since(&self, since: u64) -> Option<&Task> {
+        let could = |(step, (task, landed)): &(&StepName, &(Task, u64))| {
+            let open = self.state.open.get(*step);
+            let is_free = open.is_some_and(|open| match &open.phase {
+                // A pause before another attempt ends with a guard.
+                Phase::Ready { not_before, .. } => not_before.is_none(),
+                Phase::Leased { .. } => open.attempt == task.attempt,
+                _ => false,
+            });
+            is_free && *landed < since && !self.state.is_closed()
+        };
+        self.waiting.iter().find(could).map(|(_, (task, _))| task)
+    }
+
     fn complete(&mut self, step: StepName, iteration: u32) -> Check {
         self.answered.insert((step.clone(), iteration));
         let words = format!("step {step} has two results");
@@ -204,6 +274,11 @@ impl Run {
         let is_same = commit.snapshot.as_ref().is_none_or(|snapshot| *snapshot == self.state);
         holds(is_same, || "its snapshot is not what its events add up to".to_owned())
     }
+}
+
+/// Whether a commit landed long after it was decided: whoever decided it may be gone.
+fn is_late(commit: &Commit, now_ms: u64, skew_ms: u64) -> bool {
+    now_ms > commit.time.as_millis() + skew_ms + LANDS_SOON_MS
 }
 
 /// `words` unless it is so.

@@ -83,8 +83,13 @@ impl Way {
         match strike {
             Strike::DiesBefore => self.life.die(),
             Strike::DiesWithin(after) => {
-                let life = Arc::clone(&self.life);
-                self.plan(after, move || life.die());
+                let (world, life) = (Arc::clone(&self.world), Arc::clone(&self.life));
+                // Nobody starts another one in the calm.
+                self.plan(after, move || {
+                    if !world.weather.is_calm() {
+                        life.die();
+                    }
+                });
             }
             Strike::Freezes => self.life.freeze(),
         }
@@ -185,10 +190,11 @@ impl ObjectStore for Way {
     async fn put_opts(&self, key: &Path, body: PutPayload, how: PutOptions) -> Result<PutResult> {
         let only_if_free = how.mode == PutMode::Create;
         let op = if only_if_free { Op::Create } else { Op::Put };
-        let (at, bytes) = (key.to_string(), Bytes::from(body));
         let broken = self.world.broken;
+        let key = &self.meant(key);
+        let (at, bytes) = (key.to_string(), Bytes::from(body));
         let apply = move |world: &World| {
-            let object = match broken.map(|broken| broken.put(&at, only_if_free)) {
+            let object = match broken.map(|broken| broken.put(world, &at, only_if_free)) {
                 None | Some(ControlFlow::Continue(false)) => {
                     world.put(&at, &bytes, only_if_free)?
                 }
@@ -217,6 +223,7 @@ impl ObjectStore for Way {
 
     async fn get_opts(&self, key: &Path, how: GetOptions) -> Result<GetResult> {
         assert!(how.range.is_none() && how.if_match.is_none(), "nobody asks so yet");
+        let key = &self.meant(key);
         let at = key.to_string();
         let broken = self.world.broken;
         let apply = move |world: &World| {
@@ -294,6 +301,10 @@ impl ObjectStore for Way {
 }
 
 impl Way {
+    fn meant(&self, key: &Path) -> Path {
+        self.world.broken.map_or_else(|| key.clone(), |broken| broken.key(&self.world, key))
+    }
+
     fn list_from(
         &self,
         prefix: Option<&Path>,

@@ -187,6 +187,11 @@ impl Weather {
         self.is_calm.store(is_calm, Ordering::Relaxed);
     }
 
+    /// Whether faults have ended, or have not begun.
+    pub fn is_calm(&self) -> bool {
+        self.is_calm.load(Ordering::Relaxed)
+    }
+
     /// What becomes of a request that is sent now.
     pub fn fate(&self, op: Op) -> Fate {
         let fault = self.fault(op).filter(|fault| self.trace.befalls(fault.words()));
@@ -220,7 +225,7 @@ impl Weather {
     /// What befalls the process that is about to send a request which `fate` awaits.
     pub fn strike(&self, op: Op, fate: &Fate) -> Option<Strike> {
         let is_write = matches!(op, Op::Create | Op::Put | Op::Delete);
-        if !is_write || self.is_calm.load(Ordering::Relaxed) {
+        if !is_write || self.is_calm() {
             return None;
         }
         let (dies, freezes) = self.strikes;
@@ -237,7 +242,7 @@ impl Weather {
     }
 
     fn fault(&self, op: Op) -> Option<Fault> {
-        if self.is_calm.load(Ordering::Relaxed) {
+        if self.is_calm() {
             return None;
         }
         let now = self.timeline.now();

@@ -86,6 +86,7 @@ impl Workers {
     async fn live(self: Arc<Self>, name: String, is_registered: bool) {
         let timeline = &self.cluster.world.timeline;
         let (mut place, mut held) = (self.cluster.any(), vec![]);
+        let mut idle_since = self.cluster.world.now_ms();
         if is_registered {
             self.register(place, &name).await;
         }
@@ -102,6 +103,11 @@ impl Workers {
                 Ok(Some(task)) => {
                     held.extend(task.token.parse::<TaskToken>());
                     self.work(&name, place, task).await;
+                    idle_since = self.cluster.world.now_ms();
+                }
+                Ok(None) if name == FIRST && !self.has_ended.load(Ordering::Relaxed) => {
+                    let world = &self.cluster.world;
+                    world.audit.idled(&name, idle_since, world.now_ms());
                 }
                 Ok(None) => {}
                 Err(_) => {
