@@ -116,18 +116,19 @@ impl Known {
         holds(same.is_none(), || format!("request {} started two runs", state.request))
     }
 
-    /// Whether a guard is due within an interval of a commit, be it that the run had stood still
-    /// before and its guard had climbed. (The guard of a commit that lands late has climbed again.)
-    /// A waker whose clock is ahead of the committer's saw the run stand still for longer.
+    /// Whether a guard is due soon after a commit, be it that the run had stood still before and its
+    /// guard had climbed. A waker that came between the decision and the commit, or whose clock is
+    /// ahead, saw the run stand still for a little longer than an interval: hence the next rung. (The
+    /// guard of a commit that lands late has climbed for good.)
     pub(super) fn guarded_soon(&self, commit: &Commit, now_ms: u64) -> Check {
         let Some((guard_ms, skew_ms)) = self.bounds else { return Ok(()) };
         let Some(Run { state, .. }) = self.runs.get(&commit.run) else { return Ok(()) };
-        if is_late(commit, now_ms, skew_ms) || commit.events.is_empty() || !state.is_active() {
+        let slack_ms = 2 * skew_ms + LANDS_SOON_MS;
+        let is_late = now_ms > commit.time.as_millis() + slack_ms;
+        if slack_ms > guard_ms || is_late || commit.events.is_empty() || !state.is_active() {
             return Ok(());
         }
-        let rungs = std::iter::successors(Some(guard_ms), |rung| Some(rung * 2));
-        let rung = rungs.into_iter().find(|rung| *rung >= guard_ms + 2 * skew_ms);
-        let latest = commit.time.as_millis() + 2 * skew_ms + rung.expect("a longer one");
+        let latest = commit.time.as_millis() + slack_ms + 2 * guard_ms;
         let none = BTreeSet::new();
         let entries = self.entries.get(&commit.run).unwrap_or(&none);
         let is_soon = |(entry, _): &(Attention, u32)| {
@@ -274,11 +275,6 @@ impl Run {
         let is_same = commit.snapshot.as_ref().is_none_or(|snapshot| *snapshot == self.state);
         holds(is_same, || "its snapshot is not what its events add up to".to_owned())
     }
-}
-
-/// Whether a commit landed long after it was decided: whoever decided it may be gone.
-fn is_late(commit: &Commit, now_ms: u64, skew_ms: u64) -> bool {
-    now_ms > commit.time.as_millis() + skew_ms + LANDS_SOON_MS
 }
 
 /// `words` unless it is so.
