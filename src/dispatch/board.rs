@@ -89,6 +89,14 @@ pub struct Waiting {
     grant: oneshot::Sender<Grant>,
 }
 
+/// A poll's side of its wait.
+#[derive(Debug)]
+pub struct Wait {
+    number: u64,
+    /// Resolves with what the poll is granted.
+    pub granted: oneshot::Receiver<Grant>,
+}
+
 /// What a waiting poll is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grant {
@@ -233,17 +241,19 @@ impl Board {
     ///
     /// # Errors
     ///
-    /// There is none: the poll waits until it is granted something or the receiver is dropped.
+    /// There is none: the poll waits until it is granted something or its wait is dropped.
     pub fn take_ready_or_wait(
         &self,
         poller: &Poller,
         now: Timestamp,
-    ) -> Result<(Ready, Match), oneshot::Receiver<Grant>> {
+    ) -> Result<(Ready, Match), Wait> {
         let mut inner = self.lock();
         let (grant, granted) = oneshot::channel();
+        inner.waits += 1;
+        let number = inner.waits;
         if inner.closed {
             drop(grant.send(Grant::Leave));
-            return Err(granted);
+            return Err(Wait { number, granted });
         }
         let fits: Vec<Option<Match>> =
             inner.ready.iter().map(|ready| inner.fit(poller, ready, now, self.lease)).collect();
@@ -253,10 +263,17 @@ impl Board {
             return Ok((ready, fit));
         }
         inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
-        inner.waits += 1;
-        let number = inner.waits;
         inner.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
-        Err(granted)
+        Err(Wait { number, granted })
+    }
+
+    /// Takes a poll that waits off the board. False: it is off already, and is granted something once
+    /// the commit that chose it is in the log, or is not.
+    pub fn withdraw(&self, wait: &Wait) -> bool {
+        let mut inner = self.lock();
+        let before = inner.waiting.len();
+        inner.waiting.retain(|(number, _)| *number != wait.number);
+        inner.waiting.len() < before
     }
 
     /// Whether, and how well, `poller` fits `ready`.

@@ -136,11 +136,13 @@ impl Assigned {
         let now = engine.inner.env.now();
         for (Candidate { worker, waiting, .. }, task) in self.0 {
             let token = TaskToken { handle: handle.clone(), task };
-            let board = &engine.inner.board;
-            // A poll that is gone by now leaves the task to the worker's next one.
             let is_handed = waiting.is_some_and(|poll| poll.grant(Grant::Task(token.clone())));
-            let held = if is_handed { Held::delivered(token) } else { Held::reserved(token, now) };
-            board.hold(&state.namespace, &worker, held);
+            if is_handed {
+                engine.inner.board.hold(&state.namespace, &worker, Held::delivered(token));
+            } else {
+                // It was reserved, or the poll is gone by now.
+                engine.keep_for_next_poll(&state.namespace, &worker, token, now);
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 
 use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
 use crate::{
-    dispatch::{Grant, Held, Match, Offer, Poller, Ready},
+    dispatch::{Grant, Held, Match, Offer, Poller, Ready, Wait},
     workflow::{
         Answer, Command, Handle, Namespace, Outcome, Phase, Rejection, Submission, Task, TaskToken,
         Timestamp,
@@ -15,6 +15,8 @@ use crate::{
 
 /// A waiting poll looks for itself at least this often, should it have missed a word.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How much longer than it asked a poll waits for a commit that is to give it a task.
+const HAND_OVER_MAX: Duration = Duration::from_secs(2);
 
 impl Engine {
     /// Remembers a worker. Costs 1 PUT when its record says something new.
@@ -57,12 +59,12 @@ impl Engine {
                 return Ok(Some(task));
             }
             let now = self.inner.env.now();
-            let mut granted = match self.inner.board.take_ready_or_wait(&poller, now) {
+            let mut wait = match self.inner.board.take_ready_or_wait(&poller, now) {
                 Ok((ready, fit)) => match self.claim(&poller, ready, fit).await? {
                     Some(task) => return Ok(Some(task)),
                     None => continue,
                 },
-                Err(granted) => granted,
+                Err(wait) => wait,
             };
             let left = until.since(now);
             if left.is_zero() {
@@ -70,13 +72,9 @@ impl Engine {
             }
             self.scan_offers().await;
             let slice = left.min(LOOK_EVERY).min(self.scan_pause());
-            let grant = match select(&mut granted, self.inner.env.sleep(slice)).await {
+            let grant = match select(&mut wait.granted, self.inner.env.sleep(slice)).await {
                 Either::Left((grant, _)) => grant.unwrap_or(Grant::Look),
-                Either::Right(((), _)) => {
-                    // Whatever was granted in this very moment still counts.
-                    granted.close();
-                    granted.try_recv().unwrap_or(Grant::Look)
-                }
+                Either::Right(((), _)) => self.last_grant(wait).await,
             };
             match grant {
                 Grant::Task(token) => {
@@ -86,6 +84,22 @@ impl Engine {
                 }
                 Grant::Leave => return Ok(None),
                 Grant::Look => {}
+            }
+        }
+    }
+
+    /// What a poll is granted that has waited long enough: something only if a commit that gives it a
+    /// task is under way. If it left, the task would wait for a worker that is told of nothing.
+    async fn last_grant(&self, mut wait: Wait) -> Grant {
+        if self.inner.board.withdraw(&wait) {
+            return Grant::Look;
+        }
+        match select(&mut wait.granted, self.inner.env.sleep(HAND_OVER_MAX)).await {
+            Either::Left((grant, _)) => grant.unwrap_or(Grant::Look),
+            Either::Right(((), _)) => {
+                // Whatever was granted in this very moment still counts.
+                wait.granted.close();
+                wait.granted.try_recv().unwrap_or(Grant::Look)
             }
         }
     }
@@ -142,10 +156,9 @@ impl Engine {
         anew: bool,
     ) -> Result<Option<TaskForWorker>, Error> {
         let Poller { namespace, worker, .. } = poller;
-        let hold = |held| self.inner.board.hold(namespace, worker, held);
         match self.task_of(worker, token, anew).await {
             Ok(Some(task)) => {
-                hold(Held::delivered(token.clone()));
+                self.inner.board.hold(namespace, worker, Held::delivered(token.clone()));
                 Ok(Some(task))
             }
             Ok(None) => {
@@ -153,7 +166,7 @@ impl Engine {
                 Ok(None)
             }
             Err(error) => {
-                hold(Held::reserved(token.clone(), self.inner.env.now()));
+                self.keep_for_next_poll(namespace, worker, token.clone(), self.inner.env.now());
                 Err(error)
             }
         }
@@ -386,15 +399,36 @@ impl Engine {
     /// Offers to all what was reserved for a worker that did not come for it.
     pub(super) fn give_up_reservations(&self, now: Timestamp) {
         for ((_, worker), held) in self.inner.board.expired_reservations(now) {
-            let TaskToken { handle, task } = held.token;
-            tracing::debug!(%worker, step = %task.step, "a reserved task was not fetched");
-            let attempt = task.attempt + 1;
-            let offer = Offer { handle, task: Task { attempt, ..task } };
-            let is_stored = self.stores_offers();
-            let ready = Ready { offer, blueprint: None, without: vec![], is_stored };
-            let stored = self.put_up(ready, now);
-            self.offer_in_store(stored.into_iter().collect());
+            tracing::debug!(%worker, step = %held.token.task.step, "a reserved task was not fetched");
+            self.offer_again(held.token, now);
         }
+    }
+
+    /// Keeps a task for the worker that has the lease and was not told of it: for its next poll, while
+    /// somebody here looks whether it comes. Else everybody may have it, at once.
+    pub(super) fn keep_for_next_poll(
+        &self,
+        namespace: &Namespace,
+        worker: &str,
+        token: TaskToken,
+        now: Timestamp,
+    ) {
+        if self.inner.config.reservations {
+            self.inner.board.hold(namespace, worker, Held::reserved(token, now));
+        } else {
+            self.offer_again(token, now);
+        }
+    }
+
+    /// Offers a leased task that its worker does not have: whoever claims it begins the next attempt.
+    fn offer_again(&self, token: TaskToken, now: Timestamp) {
+        let TaskToken { handle, task } = token;
+        let attempt = task.attempt + 1;
+        let offer = Offer { handle, task: Task { attempt, ..task } };
+        let is_stored = self.stores_offers();
+        let ready = Ready { offer, blueprint: None, without: vec![], is_stored };
+        let stored = self.put_up(ready, now);
+        self.offer_in_store(stored.into_iter().collect());
     }
 
     fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {

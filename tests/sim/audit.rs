@@ -105,7 +105,8 @@ impl Audit {
 
     /// A worker that takes everything has polled without a pause since `since` and was given nothing.
     pub fn idled(&self, worker: &str, since: u64, now_ms: u64) {
-        let known = self.known();
+        let mut known = self.known();
+        known.idle_at = now_ms;
         let since = since.max(now_ms.saturating_sub(IDLE_MAX_MS));
         let waits = |run: &Run| Some((run.state.run, run.waits_since(since)?.clone()));
         let found = known.runs.values().find_map(waits).filter(|_| since + IDLE_MAX_MS <= now_ms);
@@ -237,12 +238,13 @@ impl Audit {
     }
 
     /// A run that has stood still since before `latest` although something in it was to be done: a
-    /// step that is ready or leased, a sleep or a wait that was to end.
+    /// step that is ready or leased while a worker idled, a sleep or a wait that was to end.
     pub fn stands_still(&self, latest: Timestamp) -> Option<String> {
         let known = self.known();
         let stands = |run: &&Run| {
             let next = run.state.next_due(latest);
-            let is_due = run.state.is_active() || next.is_some_and(|due| due < latest);
+            let is_active = run.state.is_active() && known.idle_at > latest.as_millis();
+            let is_due = is_active || next.is_some_and(|due| due < latest);
             !run.state.is_closed() && run.state.time < latest && is_due
         };
         let run = known.runs.values().find(stands)?;

@@ -48,6 +48,8 @@ pub(super) struct Known {
     pub(super) commits: u64,
     /// The guard interval of all instances, and how far clocks are off at most.
     pub(super) bounds: Option<(u64, u64)>,
+    /// When a worker that takes everything was last given nothing.
+    pub(super) idle_at: u64,
     /// Since when everything is healed.
     pub(super) calm_since: Option<u64>,
 }
