@@ -322,7 +322,7 @@ impl Engine {
             snapshots,
             snapshot: snapshots.is_due(facts.seq).then_some(state),
         };
-        commit.encode(self.inner.env.random())
+        commit.encode_as(self.inner.format, self.inner.env.random())
     }
 
     /// Nothing was decided. A waker still makes known what is due soon and what is ready: whoever

@@ -26,7 +26,7 @@ pub use api::{
 
 pub use crate::{
     dispatch::WorkerRecord,
-    log::StoredBlueprint,
+    log::{Format, StoredBlueprint},
     maintenance::{
         Auditor, DeadRun, Deed, Filter, Finding, Mended, Page, Record, Severity, Standing, Summary,
     },
@@ -73,6 +73,8 @@ pub struct Engine {
 #[derive(Debug)]
 struct Inner {
     config: Config,
+    /// What it writes into the log.
+    format: Format,
     env: Arc<dyn Env>,
     store: Store,
     log: RunLog,
@@ -110,6 +112,18 @@ impl Engine {
 
     /// An engine on `store`, whose indexes are spread over `shards` parts. Reads nothing.
     pub fn new(store: Store, env: Arc<dyn Env>, shards: u32, config: Config) -> Self {
+        Self::of_build(store, env, shards, config, Format::OURS)
+    }
+
+    /// As [`Engine::new`], as a build of `format` would work: for tests with several builds on one
+    /// store.
+    pub fn of_build(
+        store: Store,
+        env: Arc<dyn Env>,
+        shards: u32,
+        config: Config,
+        format: Format,
+    ) -> Self {
         let wakes = WakeIndex::new(store.clone(), shards);
         let near = Arc::new(Near::new(env.clone()));
         let ticker = Ticker::new(wakes.clone(), env.clone(), Limits::default());
@@ -117,7 +131,7 @@ impl Engine {
         let ticker = if remembers { ticker.looking_ahead(near.clone()) } else { ticker };
         let instance_id = format!("{} {:032x}", config.instance, env.random());
         let inner = Inner {
-            log: RunLog::new(store.clone(), env.clone()),
+            log: RunLog::new(store.clone(), env.clone()).read_as(format),
             blueprints: Blueprints::new(store.clone()),
             ticker,
             near,
@@ -135,6 +149,7 @@ impl Engine {
             store,
             env,
             config,
+            format,
         };
         Self { inner: Arc::new(inner) }
     }

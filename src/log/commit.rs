@@ -9,8 +9,8 @@
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{snapshot::Snapshots, sum::Sum};
-use crate::workflow::{Event, FOLD_VERSION, RunId, Seq, State, Timestamp};
+use super::{format::Format, snapshot::Snapshots, sum::Sum};
+use crate::workflow::{Event, RunId, Seq, State, Timestamp};
 
 /// The version of the format that is written here.
 pub const FORMAT_VERSION: u32 = 1;
@@ -119,9 +119,18 @@ impl NewCommit<'_> {
     ///
     /// When `prev` is missing from a commit after 0, or given for commit 0.
     pub fn encode(&self, cid: u128) -> Encoded {
+        self.encode_as(Format::OURS, cid)
+    }
+
+    /// As [`NewCommit::encode`], by a build of `format`.
+    ///
+    /// # Panics
+    ///
+    /// As [`NewCommit::encode`].
+    pub fn encode_as(&self, format: Format, cid: u128) -> Encoded {
         assert_eq!(self.prev.is_none(), self.seq == 0, "BUG: commit 0, and no other, begins a log");
         let snap = self.snapshot.map(|state| Snap {
-            fold_v: FOLD_VERSION,
+            fold_v: format.fold,
             state: serde_json::value::to_raw_value(state).expect("BUG: a state does not serialize"),
         });
         let snapshots = snap.as_ref().map_or(self.snapshots, |snap| Snapshots {
@@ -129,8 +138,8 @@ impl NewCommit<'_> {
             bytes: snap.state.get().len() as u64,
         });
         let body = Body {
-            v: FORMAT_VERSION,
-            min_reader: MIN_READER,
+            v: format.version,
+            min_reader: format.min_reader,
             run: self.run,
             seq: self.seq,
             cid: cid_text(cid),

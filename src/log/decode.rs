@@ -7,13 +7,14 @@ use serde::Deserialize;
 use serde_json::{error::Category, value::RawValue};
 
 use super::{
-    commit::{Commit, FORMAT_VERSION, cid_text},
+    commit::{Commit, cid_text},
     error::Error,
+    format::Format,
     key::Key,
     snapshot::Snapshots,
     sum::Sum,
 };
-use crate::workflow::{Event, FOLD_VERSION, RunId, Seq, State, Timestamp};
+use crate::workflow::{Event, RunId, Seq, State, Timestamp};
 
 /// `,"sum":"` and what follows it.
 const SUM_FIELD: &str = ",\"sum\":\"";
@@ -72,11 +73,20 @@ impl Commit {
     /// * [`Error::Corrupt`]: the sum is wrong, or the commit belongs somewhere else.
     /// * [`Error::TooNew`]: the sum is right, but this version does not know what stands there.
     pub fn decode(key: &Key, bytes: &[u8]) -> Result<Self, Error> {
+        Self::decode_as(Format::OURS, key, bytes)
+    }
+
+    /// As [`Commit::decode`], by a build of `format`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Commit::decode`].
+    pub fn decode_as(format: Format, key: &Key, bytes: &[u8]) -> Result<Self, Error> {
         let at = |fault| match fault {
             Fault::Corrupt(fault) => Error::Corrupt { key: key.to_string(), fault },
             Fault::TooNew(fault) => Error::TooNew { key: key.to_string(), fault },
         };
-        let commit = checked(bytes).map_err(at)?;
+        let commit = checked(format, bytes).map_err(at)?;
         commit.belongs_at(key).map_err(Fault::Corrupt).map_err(at)?;
         Ok(commit)
     }
@@ -127,17 +137,18 @@ impl Commit {
     }
 }
 
-fn checked(bytes: &[u8]) -> Result<Commit, Fault> {
+fn checked(format: Format, bytes: &[u8]) -> Result<Commit, Fault> {
     let sum = checked_sum(bytes).map_err(|fault| Fault::Corrupt(fault.to_owned()))?;
     let versions: Versions = parsed(bytes)?;
-    if versions.min_reader > FORMAT_VERSION {
+    if versions.min_reader > format.version {
         let Versions { v, min_reader } = versions;
+        let ours = format.version;
         return Err(Fault::TooNew(format!(
             "it has format {v} and needs a reader of format {min_reader}; this one reads \
-             {FORMAT_VERSION}"
+             {ours}"
         )));
     }
-    commit(parsed(bytes)?, sum).map_err(Fault::Corrupt)
+    commit(format, parsed(bytes)?, sum).map_err(Fault::Corrupt)
 }
 
 /// The sum of the document, which it must end with.
@@ -160,7 +171,7 @@ fn parsed<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Fault> {
     })
 }
 
-fn commit(document: Document, sum: Sum) -> Result<Commit, String> {
+fn commit(format: Format, document: Document, sum: Sum) -> Result<Commit, String> {
     let Document { run, seq, cid, prev, t: time, by, req, events, snap_seq, snap, .. } = document;
     let cid = u128::from_str_radix(&cid, 16)
         .ok()
@@ -173,7 +184,7 @@ fn commit(document: Document, sum: Sum) -> Result<Commit, String> {
         return Err(format!("its snapshot is said to stand in commit {snap_seq}"));
     }
     let bytes = snap.as_ref().map_or(0, |snap| snap.state.get().len() as u64);
-    let snapshot = snap.and_then(|snap| state(&snap));
+    let snapshot = snap.and_then(|snap| state(format, &snap));
     if snapshot.as_ref().is_some_and(|state| state.run != run || state.seq != seq) {
         return Err("its snapshot is of another run or commit".to_owned());
     }
@@ -182,8 +193,8 @@ fn commit(document: Document, sum: Sum) -> Result<Commit, String> {
 }
 
 /// The state, when this version folds as its writer did; else it is folded from the events.
-fn state(snap: &Snap) -> Option<State> {
-    if snap.fold_v != FOLD_VERSION {
+fn state(format: Format, snap: &Snap) -> Option<State> {
+    if snap.fold_v != format.fold {
         return None;
     }
     serde_json::from_str(snap.state.get()).ok()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use object_store::{ObjectStoreExt, path::Path};
 
-use super::{commit::Commit, error::Error, key::Key};
+use super::{commit::Commit, error::Error, format::Format, key::Key};
 use crate::{
     env::Env,
     store::Store,
@@ -22,12 +22,19 @@ const READS_AT_ONCE: usize = 32;
 pub struct RunLog {
     pub(super) store: Store,
     pub(super) env: Arc<dyn Env>,
+    format: Format,
 }
 
 impl RunLog {
     /// The logs in `store`.
     pub fn new(store: Store, env: Arc<dyn Env>) -> Self {
-        Self { store, env }
+        Self { store, env, format: Format::OURS }
+    }
+
+    /// The same logs, as a build of `format` reads them.
+    #[must_use]
+    pub fn read_as(self, format: Format) -> Self {
+        Self { format, ..self }
     }
 
     /// Whether the start commit still names this run. 1 GET.
@@ -106,7 +113,7 @@ impl RunLog {
 
     /// The commit at `key`; none when nothing stands there. 1 GET.
     pub(super) async fn commit(&self, key: &Key) -> Result<Option<Commit>, Error> {
-        self.get(key).await?.map(|bytes| Commit::decode(key, &bytes)).transpose()
+        self.get(key).await?.map(|bytes| Commit::decode_as(self.format, key, &bytes)).transpose()
     }
 
     /// The commits `first` to `last` of the run, in that order; none: the run was deleted meanwhile.

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::support::{Writer, handle, start};
 use crate::{
-    log::{Commit, Error, Key, NewCommit, Snapshots, Sum},
+    log::{Commit, Error, Format, Key, NewCommit, Snapshots, Sum},
     workflow::{Event, Failure, Payload, Timestamp},
 };
 
@@ -127,6 +127,38 @@ fn what_a_newer_version_wrote_is_too_new_and_not_corrupt() {
         assert!(matches!(outcome, Err(Error::TooNew { .. })), "{to}: {outcome:?}");
     }
     assert!(decode_edited("{\"v\":1", "{\"v\":2").is_ok(), "a newer writer that we can read");
+}
+
+#[test]
+fn each_build_reads_what_it_may() {
+    let ours = Format::OURS;
+    let newer = Format { version: ours.version + 1, ..ours };
+    let closed = Format { min_reader: newer.version, ..newer };
+    let encoded = |format| {
+        let events = start(json!({}));
+        let new = NewCommit {
+            run: handle().run,
+            seq: 0,
+            prev: None,
+            time: Timestamp::from_millis(1),
+            by: "a/0.1.0",
+            requests: &[],
+            events: &events,
+            snapshots: Snapshots::NONE,
+            snapshot: None,
+        };
+        new.encode_as(format, 1).bytes
+    };
+    assert!(Commit::decode_as(ours, &key(0), &encoded(newer)).is_ok());
+    let refused = Commit::decode_as(ours, &key(0), &encoded(closed));
+    assert!(matches!(refused, Err(Error::TooNew { .. })), "{refused:?}");
+    for format in [ours, newer, closed] {
+        assert!(Commit::decode_as(closed, &key(0), &encoded(format)).is_ok(), "{format:?}");
+    }
+    let bytes = Writer::begin(1).next(1, true).last.bytes;
+    let snapshot = |fold| Commit::decode_as(Format { fold, ..ours }, &key(1), &bytes);
+    assert!(snapshot(ours.fold).expect("a commit").snapshot.is_some());
+    assert_eq!(snapshot(ours.fold + 1).expect("the same commit").snapshot, None);
 }
 
 #[test]
