@@ -85,8 +85,11 @@ fn is_repetition(draft: &Draft, task: &Task, outcome: &Outcome) -> bool {
     match open.phase {
         Phase::Sleeping { .. } | Phase::Approval { .. } => open.attempt == task.attempt,
         // A later success of an attempt whose failure was kept still counts, so that only a
-        // closed run answers from the failure.
-        Phase::Ready { .. } | Phase::Leased { .. } => has_failed && state.is_closed(),
+        // closed run answers from the failure; and only its repetition: an attempt that took longer
+        // than it may has failed without its worker's word, and a success that comes then is lost.
+        Phase::Ready { .. } | Phase::Leased { .. } => {
+            has_failed && state.is_closed() && !matches!(outcome, Outcome::Succeeded(_))
+        }
     }
 }
 
@@ -399,6 +402,14 @@ mod tests {
             assert_eq!(run.when(fail("b", 1)), failed("b", 1, failure("b/1")));
             assert_eq!(run.refused(succeed("c", 1)), Rejection::Closed { status: "failed" });
             assert_eq!(run.refused(fail("c", 1)), Rejection::Closed { status: "failed" });
+        }
+
+        #[test]
+        fn a_success_that_comes_after_its_attempt_ended_the_execution_is_refused() {
+            let mut run = leased();
+            run.given(fail("a", 1));
+            run.unchanged(fail("a", 1));
+            assert_eq!(run.refused(succeed("a", 1)), Rejection::Closed { status: "failed" });
         }
 
         #[test]
