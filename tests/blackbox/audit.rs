@@ -524,6 +524,22 @@ async fn what_no_start_names_is_deleted_after_a_day_unless_somebody_knows_it() {
 }
 
 #[tokio::test]
+async fn what_may_be_of_a_start_that_a_newer_build_wrote_is_no_fault_and_stays() {
+    let world = World::new().await;
+    let commits = world.commits(&world.asker).await;
+    let text = String::from_utf8(world.bytes(&commits[0]).await).expect("text");
+    let (body, _) = text.rsplit_once(",\"sum\":").expect("a sum");
+    let newer = body.replacen("\"min_reader\":1", "\"min_reader\":2", 1);
+    let sum = hex::encode(Sha256::digest(newer.as_bytes()));
+    world.put(&commits[0], format!("{newer},\"sum\":\"{sum}\"}}").into_bytes()).await;
+    world.clock.skip(Duration::from_hours(25));
+    let faults = world.faults().await;
+    assert!(!faults.iter().any(|it| it.contains("no start commit names")), "{faults:#?}");
+    assert_eq!(world.scrub().await.0.runs_deleted, 0);
+    assert_eq!(world.commits(&world.asker).await, commits);
+}
+
+#[tokio::test]
 async fn a_copy_of_the_bucket_goes_on_after_a_scrub_even_without_its_indexes() {
     for without in [&[][..], &["wake/", "queue/", "feed/"][..]] {
         let world = World::new().await;

@@ -35,7 +35,7 @@ use self::{
     execution::{Group, Groups, Looked, Mark},
     index::{Indexes, OfRun, listed},
     judge::judge_unnamed,
-    orphans::Named,
+    orphans::{GONE_FOR, Named},
     shelf::Shelf,
 };
 use crate::{
@@ -68,6 +68,8 @@ pub struct Auditor {
     pub(in crate::maintenance) wakes: WakeIndex,
     shards: u32,
     guard: Duration,
+    /// How long a run must have been without a start commit before it is deleted.
+    gone_after: Duration,
     shelf: Shelf,
 }
 
@@ -92,7 +94,15 @@ impl Auditor {
     pub fn new(store: Store, env: Arc<dyn Env>, shards: u32) -> Self {
         let wakes = WakeIndex::new(store.clone(), shards);
         let shelf = Shelf::new(store.clone());
-        Self { store, env, wakes, shards, guard: Policy::default().guard, shelf }
+        let guard = Policy::default().guard;
+        Self { store, env, wakes, shards, guard, gone_after: GONE_FOR, shelf }
+    }
+
+    /// The same, for which what no start commit names is gone after `age` already, instead of after a
+    /// day: for tests. Shorter than half an hour it could delete what a slow start is about to name.
+    #[must_use]
+    pub fn gone_after(self, age: Duration) -> Self {
+        Self { gone_after: age, ..self }
     }
 
     /// The store, and its request counts.

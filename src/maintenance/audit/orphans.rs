@@ -18,7 +18,7 @@ use crate::{
 
 /// How long a run must have been without a start commit before it is a fault, and is deleted: far
 /// beyond what any start, and any writer that was frozen, may take.
-const GONE_FOR: Duration = Duration::from_hours(24);
+pub(super) const GONE_FOR: Duration = Duration::from_hours(24);
 
 /// What is known of the runs that are named.
 #[derive(Debug, Default)]
@@ -87,14 +87,15 @@ impl Auditor {
             return Ok(Verdict::of(vec![Finding::fault(key, what, LOST)]));
         }
         let what = format!("{count} objects of a run that no start commit names");
-        if began.since(newest) <= GONE_FOR {
+        if began.since(newest) <= self.gone_after {
             let advice =
                 "nothing: a start may be under way; after 24 h `lazarus scrub` deletes them";
             return Ok(Verdict::of(vec![Finding::note(key, what, advice)]));
         }
         if named.unreadable > 0 {
-            let advice = "mend the start commits that can not be read: it may be a run of theirs";
-            return Ok(Verdict::of(vec![Finding::fault(key, what, advice)]));
+            // Which are told of by themselves: as faults, or, where a newer build wrote them, as notes.
+            let advice = "first see to the start commits that can not be read: it may be theirs";
+            return Ok(Verdict::of(vec![Finding::note(key, what, advice)]));
         }
         let mend = Mend { delete: Some(run), ..Mend::default() };
         let findings = vec![Finding::fault(key, what, SCRUB)];
