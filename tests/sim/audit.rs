@@ -6,19 +6,21 @@
 //! that bring it back. Checked when somebody is told something: it is in the log.
 
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
 use lazarus::{
-    engine::{Record, Standing},
-    log::{Commit, Key},
-    workflow::{Attention, Phase, RunId, Seq, State, TaskToken, Timestamp},
+    engine::{Record, Standing, Started},
+    log::Key,
+    workflow::{Attention, Phase, RunId, Seq, State, Status, TaskToken, Timestamp},
 };
 use object_store::path::Path;
 
 use super::{
+    builds,
     rules::{Check, Known, Run, holds},
     trace::Trace,
     words::in_words,
@@ -66,6 +68,9 @@ impl Audit {
     pub fn deleted(&self, key: &str, now_ms: u64) {
         let checked = match Key::parse(&Path::from(key)) {
             Some(Key::Id { .. } | Key::Run { .. }) => Err(format!("{key} was deleted")),
+            Some(Key::Blob { run, .. }) if self.known().runs.contains_key(&run) => {
+                Err(format!("{key} was deleted"))
+            }
             Some(Key::Wake { kind, due, handle, tries, .. }) => {
                 let mut known = self.known();
                 let entry = (Attention { kind, due, seq: handle.seq }, tries);
@@ -78,12 +83,14 @@ impl Audit {
     }
 
     fn commit(&self, place: &Key, bytes: &Bytes, now_ms: u64) -> Check {
-        let commit = Commit::decode(place, bytes).map_err(|error| error.to_string())?;
+        let commit = builds::decode(place, bytes).map_err(|error| error.to_string())?;
         self.trace.note(|| {
             let events: Vec<String> = commit.events.iter().map(in_words).collect();
             format!("    run {} {}: {}", commit.run, commit.seq, events.join(", "))
         });
-        self.trace.count("commits");
+        for event in &commit.events {
+            self.trace.count(event.kind());
+        }
         let mut known = self.known();
         known.commits += 1;
         let at = |fault| format!("run {} commit {}: {fault}", commit.run, commit.seq);
@@ -124,15 +131,37 @@ impl Audit {
     }
 
     /// A caller was told that its start is this run.
-    pub fn started(&self, intent: &str, run: RunId) {
+    pub fn started(&self, intent: &str, started: &Started) {
+        let run = started.run;
         let mut known = self.known();
         let is_there = known.runs.contains_key(&run);
-        let first = *known.starts.entry(intent.to_owned()).or_insert(run);
+        // Somebody else's run, where one was running: of that an answer may be told each time.
+        let first = if started.was_running {
+            run
+        } else {
+            *known.starts.entry(intent.to_owned()).or_insert(run)
+        };
         drop(known);
         self.blame(holds(is_there, || format!("the start {intent} is not in the log")));
         self.blame(holds(first == run, || {
             format!("the start {intent} came to run {first} and to run {run}")
         }));
+    }
+
+    /// Whether the newest run of an id is closed, and did not complete.
+    pub fn has_failed(&self, execution: &str) -> bool {
+        let known = self.known();
+        let newest = known.ids.get(execution).and_then(|runs| known.runs.get(runs.last()?));
+        newest.is_some_and(|run| run.state.is_closed() && run.state.status != Status::Completed)
+    }
+
+    /// A caller was told that an execution can not be resumed: some run of it completed.
+    pub fn nothing_to_resume(&self, execution: &str, why: &str) {
+        let known = self.known();
+        let runs = known.ids.get(execution).cloned().unwrap_or_default();
+        let is_so = runs.iter().any(|run| known.runs[run].state.status == Status::Completed);
+        drop(known);
+        self.blame(holds(is_so, || format!("{execution} was not resumed: {why}")));
     }
 
     /// A worker was handed a task.
@@ -213,7 +242,15 @@ impl Audit {
     /// Somebody listed all executions after everything had ended.
     pub fn listed(&self, records: &[Record]) {
         let known = self.known();
-        let missing = known.runs.values().find(|run| {
+        // A run that was resumed gives its place in lists to the one that goes on with it.
+        let resumed: BTreeSet<RunId> = known
+            .runs
+            .values()
+            .filter_map(|run| run.state.resumed.as_ref())
+            .map(|it| it.run)
+            .collect();
+        let shown = || known.runs.values().filter(|run| !resumed.contains(&run.state.run));
+        let missing = shown().find(|run| {
             let standing = Standing::of(&run.state);
             !records.iter().any(|record| {
                 record.run == run.state.run
@@ -222,7 +259,7 @@ impl Audit {
             })
         });
         let checked = match missing {
-            None => holds(records.len() == known.runs.len(), || "runs are listed twice".to_owned()),
+            None => holds(records.len() == shown().count(), || "runs are listed twice".to_owned()),
             Some(run) => Err(format!("run {} is not listed as it stands", run.state.run)),
         };
         drop(known);

@@ -34,12 +34,19 @@ impl Object {
 pub struct Bucket {
     objects: BTreeMap<String, Object>,
     versions: u64,
+    changes: u64,
 }
 
 impl Bucket {
+    /// How often anything was put or deleted.
+    pub fn changes(&self) -> u64 {
+        self.changes
+    }
+
     /// Puts an object, whatever stands there; what stood there.
     pub fn put(&mut self, key: &str, bytes: Bytes, now_ms: u64) -> (Object, Option<Object>) {
         self.versions += 1;
+        self.changes += 1;
         let object = Object { bytes, modified_ms: now_ms, version: self.versions };
         let before = self.objects.insert(key.to_owned(), object.clone());
         (object, before)
@@ -60,6 +67,7 @@ impl Bucket {
 
     /// Whether there was one.
     pub fn delete(&mut self, key: &str) -> bool {
+        self.changes += 1;
         self.objects.remove(key).is_some()
     }
 

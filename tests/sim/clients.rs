@@ -24,22 +24,23 @@ use super::{
 
 /// All clients of one world.
 pub struct Clients {
-    cluster: Arc<Cluster>,
-    workload: Arc<Workload>,
-    chance: Chance,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) workload: Arc<Workload>,
+    pub(super) chance: Chance,
     repeats: u64,
-    is_troubled: AtomicBool,
+    pub(super) is_troubled: AtomicBool,
     /// Executions that are not seen closed yet.
     open: AtomicUsize,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a client waits for an answer.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Clients {
     /// Begins the executions of the world's seed.
     pub fn start(cluster: Arc<Cluster>, workload: Arc<Workload>) -> Arc<Self> {
         let chance = Chance::new(cluster.world.seed, "clients");
-        let count = chance.from(2, 7).min(cluster.world.crowd.clients);
+        let count = chance.from(2, 6).min(cluster.world.crowd.clients);
         let clients = Arc::new(Self {
             repeats: chance.pick(&[0, 100, 500]),
             is_troubled: AtomicBool::new(true),
@@ -73,7 +74,9 @@ impl Clients {
         let timeline = &self.cluster.world.timeline;
         timeline.wait(self.chance.spread(Duration::from_millis(10), Duration::from_mins(2))).await;
         let is_chosen = self.chance.happens(500);
-        let uses = if is_chosen { self.chance.from(1, 3) } else { 1 };
+        // A repeated start is recognised for a day, where its id was used again since.
+        let lasts_days = self.cluster.world.lasts_days;
+        let uses = if is_chosen && !lasts_days { self.chance.from(1, 3) } else { 1 };
         for turn in 0..uses {
             let workflow =
                 &self.workload.definitions[self.chance.index(self.workload.definitions.len())];
@@ -83,15 +86,27 @@ impl Clients {
                 workflow: workflow.name.clone(),
                 version: self.chance.happens(500).then_some(1),
                 execution: is_chosen.then(chosen),
-                input: json!({"order": number}),
+                input: self.input(number),
                 request: format!("start-{number}-{turn}"),
-                timeout: self.chance.happens(100).then(|| Duration::from_mins(5)),
+                timeout: self
+                    .chance
+                    .happens(100)
+                    .then(|| self.chance.pick(&[Duration::from_secs(40), Duration::from_mins(5)])),
                 correlation_id: String::new(),
                 tags: vec![],
             };
             let started = self.begin(&request).await;
-            self.see_to_the_end(&started, number, turn).await;
+            self.see_to_the_end(&started, &request.request).await;
+            if !lasts_days {
+                self.go_on(&request, &started.execution).await;
+            }
         }
+    }
+
+    /// A workflow's input, some of which are too large for a commit.
+    fn input(&self, number: u64) -> serde_json::Value {
+        let bytes = if self.chance.happens(100) { 40_000 } else { 10 };
+        json!({"order": number, "text": "x".repeat(bytes)})
     }
 
     async fn begin(self: &Arc<Self>, request: &StartRequest) -> Started {
@@ -111,7 +126,7 @@ impl Clients {
             let (again, clients, intent) = (send(0), Arc::clone(self), intent.clone());
             tokio::spawn(async move {
                 if let Ok(started) = again.await {
-                    clients.cluster.world.audit.started(&intent, started.run);
+                    clients.cluster.world.audit.started(&intent, &started);
                 }
             });
         }
@@ -125,7 +140,7 @@ impl Clients {
             });
             match answer {
                 Ok(started) => {
-                    self.cluster.world.audit.started(&intent, started.run);
+                    self.cluster.world.audit.started(&intent, &started);
                     return started;
                 }
                 Err(error) if error.is_final() => {
@@ -138,7 +153,7 @@ impl Clients {
     }
 
     /// Looks at the execution until it is closed, and approves what it waits for.
-    async fn see_to_the_end(self: &Arc<Self>, started: &Started, number: u64, turn: u64) {
+    pub(super) async fn see_to_the_end(self: &Arc<Self>, started: &Started, intent: &str) {
         let cancels = self.chance.happens(50);
         let mut looks = 0_u64;
         loop {
@@ -149,11 +164,13 @@ impl Clients {
                 return;
             }
             if cancels && looks == 3 {
-                self.cancel(&seen, &format!("cancel-{number}-{turn}")).await;
+                self.cancel(&seen, &format!("cancel-{intent}")).await;
             }
             for (step, open) in &seen.state.open {
-                if matches!(open.phase, Phase::Approval { .. }) && self.chance.happens(500) {
-                    let asked = format!("answer-{number}-{turn}-{step}-{}", open.iteration);
+                if let Phase::Approval { since, .. } = open.phase
+                    && self.chance.happens(500)
+                {
+                    let asked = format!("answer-{intent}-{step}-{since}");
                     self.answer(&seen, (step, open.iteration), &asked).await;
                 }
             }
@@ -190,17 +207,22 @@ impl Clients {
         request: &str,
     ) {
         let approves = !self.chance.happens(100);
+        let runs_again = approves && self.chance.happens(200);
+        let response = if self.chance.happens(50) { "x".repeat(40_000) } else { String::new() };
+        let response = json!({"approved": true, "text": response});
         let send = || {
             let clients = Arc::clone(self);
             let (execution, step) = (seen.state.execution.clone(), StepName::from(step));
-            let (request, place) = (request.to_owned(), self.cluster.any());
-            let run = seen.state.run;
+            let request = request.to_owned();
+            let place = if runs_again { self.cluster.any_new() } else { Some(self.cluster.any()) };
+            let (run, response) = (seen.state.run, response.clone());
             async move {
+                let Some(place) = place else { return Err(Unanswered::Silence) };
                 let (asked, step_asked) = (request.clone(), step.clone());
                 let answer = |engine: Engine| async move {
                     let (namespace, step) = (Namespace::default(), Some(step_asked));
                     if approves {
-                        let yes = (json!({"approved": true}), false);
+                        let yes = (response, runs_again);
                         engine.approve(&namespace, &execution, step, "ann", &asked, yes).await
                     } else {
                         engine.reject(&namespace, &execution, step, "ann", &asked, "no").await
@@ -242,12 +264,12 @@ impl Clients {
         }
     }
 
-    fn is_repeated(&self, what: &'static str) -> bool {
+    pub(super) fn is_repeated(&self, what: &'static str) -> bool {
         let is_due = self.is_troubled.load(Ordering::Relaxed) && self.chance.happens(self.repeats);
         is_due && self.cluster.world.trace.befalls(what)
     }
 
-    async fn pause(&self) {
+    pub(super) async fn pause(&self) {
         let pause = self.chance.spread(Duration::from_millis(300), Duration::from_secs(20));
         self.cluster.world.timeline.wait(pause).await;
     }

@@ -10,13 +10,16 @@ use std::{
 
 use lazarus::{
     engine::{Config, Engine, Error},
+    log,
     store::{Store, Traits},
     workflow::Policy,
 };
 
 use super::{
     broken::Broken,
+    builds::Build,
     chance::Chance,
+    clock,
     life::{Life, ProcessEnv},
     store::Way,
     world::World,
@@ -57,11 +60,14 @@ impl Unanswered {
 pub(super) struct Node {
     pub(super) life: Arc<Life>,
     pub(super) engine: Engine,
+    build: Build,
 }
 
 /// Where an instance is, or was, or will be.
 pub(super) struct Place {
     pub(super) shape: Shape,
+    /// Which build is installed there.
+    pub(super) build: Build,
     pub(super) starts: u32,
     pub(super) node: Option<Node>,
     /// Whether it stays frozen until everybody else is done.
@@ -74,7 +80,6 @@ pub struct Cluster {
     places: Mutex<Vec<Place>>,
     chance: Chance,
     policy: Policy,
-    shards: u32,
     /// How often, in a thousand, a request of a client or its answer is lost.
     loss: u64,
     pub(super) is_troubled: AtomicBool,
@@ -99,13 +104,13 @@ impl Cluster {
         let count = count.min(world.crowd.instances);
         let place = |_| {
             let shape = if chance.happens(400) { Shape::Function } else { Shape::Server };
-            Place { shape, starts: 0, node: None, is_forgotten: false }
+            let build = chance.pick(world.builds);
+            Place { shape, build, starts: 0, node: None, is_forgotten: false }
         };
         let places: Vec<Place> = (0..count).map(place).collect();
         world.audit.expect_guards(guard);
         let cluster = Arc::new(Self {
             policy: Policy { lease, guard, ..Policy::default() },
-            shards: chance.pick(&[1, 1, 1, 2]),
             loss: chance.pick(&[0, 10, 50, 200]),
             places: Mutex::new(places),
             is_troubled: AtomicBool::new(false),
@@ -121,15 +126,17 @@ impl Cluster {
 
     /// What all instances have in common.
     pub fn in_words(&self) -> String {
-        let Self { world, policy, shards, loss, .. } = self;
+        let Self { world, policy, loss, .. } = self;
         let Policy { lease, guard, .. } = policy;
         let order = if world.is_ordered { "in order" } else { "in no order" };
         let owned = if world.is_exclusive { ", owned by one" } else { "" };
+        let shards = world.shards;
         format!(
-            "{} places, {shards} shards, leases of {lease:?}, guards of {guard:?}, clocks off by up to \
-             {} ms, {loss} in a thousand requests lost, lists {order}, {} a page{owned}",
+            "{} places, builds {:?}, {shards} shards, leases of {lease:?}, guards of {guard:?}, {:?}, \
+             {loss} in a thousand requests lost, lists {order}, {} a page{owned}",
             self.count(),
-            world.skew_ms,
+            world.builds,
+            world.clocks,
             world.page
         )
     }
@@ -147,30 +154,57 @@ impl Cluster {
         self.chance.pick(&known)
     }
 
+    /// One of them whose build knows of resumptions, if any is up; else one that does not answer such
+    /// a request.
+    pub fn any_new(&self) -> Option<usize> {
+        let place = self.any();
+        let places = self.places();
+        places[place].node.as_ref().is_some_and(|node| node.build.reads_all()).then_some(place)
+    }
+
     /// Starts an instance where none is.
     pub fn begin(self: &Arc<Self>, place: usize) {
         if self.is_over.load(Ordering::Relaxed) {
             return;
         }
-        let (name, shape) = {
+        let (name, shape, build) = {
             let mut places = self.places();
             let at = &mut places[place];
             if at.node.as_ref().is_some_and(|node| !node.life.is_dead()) {
                 return;
             }
             at.starts += 1;
-            (format!("engine{place}.{}", at.starts), at.shape)
+            (format!("engine{place}.{}", at.starts), at.shape, at.build)
         };
-        self.world.trace.note(|| format!("{name} starts as a {shape:?}"));
-        let skew = i64::try_from(self.world.skew_ms).expect("small");
-        let mut offset_ms =
-            i64::try_from(self.chance.from(0, 2 * self.world.skew_ms + 1)).expect("small") - skew;
-        if self.world.broken == Some(Broken::ClockAnHourAhead) && place == 0 {
-            offset_ms += 3_600_000;
+        self.world.trace.note(|| format!("{name} starts as a {shape:?}, build {build:?}"));
+        let clock = self.world.clocks.clock(&self.chance);
+        let is_beyond = self.chance.happens(self.world.clocks.beyond)
+            && self.world.trace.befalls("clock beyond the bound");
+        if is_beyond {
+            clock.set(clock::beyond(&self.chance));
         }
-        let life = Life::begin(offset_ms);
-        let engine = self.engine(&name, shape, &life);
-        self.places()[place].node = Some(Node { life: Arc::clone(&life), engine: engine.clone() });
+        if self.world.broken == Some(Broken::ClockAnHourAhead) && place == 0 {
+            clock.move_by(3_600_000);
+        }
+        let life = Life::begin(clock);
+        let engine = self.engine(&name, shape, build, &life);
+        let node = Node { life, engine, build };
+        self.places()[place].node = Some(node.clone());
+        if is_beyond {
+            let cluster = Arc::clone(self);
+            tokio::spawn(async move {
+                cluster.until_fit(&node, &Chance::new(cluster.world.seed, &name)).await;
+                cluster.serve(node, shape);
+            });
+        } else {
+            self.serve(node, shape);
+        }
+    }
+
+    /// Lets an instance take requests, and do what it does by itself.
+    fn serve(&self, node: Node, shape: Shape) {
+        let Node { life, engine, .. } = node;
+        life.serve();
         match shape {
             Shape::Server => drop(tokio::spawn(async move { engine.run_background().await })),
             Shape::Command => {}
@@ -187,7 +221,7 @@ impl Cluster {
         }
     }
 
-    fn engine(&self, name: &str, shape: Shape, life: &Arc<Life>) -> Engine {
+    fn engine(&self, name: &str, shape: Shape, build: Build, life: &Arc<Life>) -> Engine {
         let world = &self.world;
         let env = ProcessEnv {
             timeline: world.timeline.clone(),
@@ -196,17 +230,19 @@ impl Cluster {
         };
         let (world, life) = (Arc::clone(world), Arc::clone(life));
         let traits = Traits { ordered: world.is_ordered, exclusive: world.is_exclusive };
-        let way = Way { world, life, name: name.into() };
+        let way = Way { world, life, name: name.into(), build };
         let store = Store::wrap(Arc::new(way), traits, "sim:");
         let is_server = shape == Shape::Server;
+        // With the smallest of them next to everything is forgotten at once.
+        let cache_bytes = self.chance.pick(&[64 << 20, 64 << 20, 16 << 10, 2 << 10]);
         let config = Config {
             policy: self.policy,
-            cache_bytes: if is_server { 64 << 20 } else { 0 },
+            cache_bytes: if is_server { cache_bytes } else { 0 },
             near_timers: is_server,
             reservations: is_server || self.world.broken == Some(Broken::ReservationsStay),
             instance: format!("{name}/sim"),
         };
-        Engine::new(store, Arc::new(env), self.shards, config)
+        Engine::of_build(store, Arc::new(env), self.world.shards, config, build.format())
     }
 
     /// Asks the instance at `place`; its handler is dropped when the caller does not wait any longer,
@@ -223,14 +259,14 @@ impl Cluster {
         let timeline = &self.world.timeline;
         timeline.wait(self.hop()).await;
         let node = self.places()[place].node.clone();
-        let Some(node) = node.filter(|node| !node.life.is_dead()) else {
+        let Some(node) = node.filter(|node| !node.life.is_dead() && node.life.serves()) else {
             return Err(Unanswered::Silence);
         };
         if self.is_lost() {
             timeline.wait(patience).await;
             return Err(Unanswered::Silence);
         }
-        let Node { life, engine } = node;
+        let Node { life, engine, .. } = node;
         let asked = async {
             life.gate().await;
             ask(engine).await
@@ -244,6 +280,11 @@ impl Cluster {
         timeline.wait(self.hop()).await;
         if self.is_lost() {
             return Err(Unanswered::Silence);
+        }
+        if let Err(error) = &answer
+            && matches!(error.whole(), Error::Log(log::Error::TooNew { .. }))
+        {
+            self.world.trace.count("request refused as its run is too new");
         }
         answer.map_err(Unanswered::No)
     }
@@ -287,7 +328,7 @@ impl Cluster {
 impl Cluster {
     /// Asks an instance to go, and waits until it did.
     pub(super) async fn retire(&self, place: usize) {
-        let Some(Node { life, engine }) = self.node(place) else { return };
+        let Some(Node { life, engine, .. }) = self.node(place) else { return };
         let go = async {
             life.gate().await;
             engine.begin_shutdown();
@@ -313,18 +354,31 @@ impl Cluster {
             }
             self.begin(place);
         }
+        self.install_newest();
+    }
+
+    /// Sees to it that somebody can read whatever any build wrote.
+    fn install_newest(self: &Arc<Self>) {
+        let is_there = |place: &Place| !place.is_forgotten && place.build.reads_all();
+        if !self.places().iter().any(is_there) {
+            self.places()[0].build = newest(&self.world);
+            self.kill(0);
+            self.begin(0);
+        }
     }
 
     /// Retires everybody but the forgotten, and leaves one behind that does what it is asked; its
     /// place.
     pub async fn retire_to_one_command(self: &Arc<Self>) -> usize {
         for place in 0..self.count() {
-            if !self.places()[place].is_forgotten {
+            let is_frozen = self.node(place).is_some_and(|node| !node.life.is_running());
+            if !(self.places()[place].is_forgotten && is_frozen) {
                 self.retire(place).await;
             }
         }
         self.places().push(Place {
             shape: Shape::Command,
+            build: newest(&self.world),
             starts: 0,
             node: None,
             is_forgotten: false,
@@ -351,7 +405,7 @@ impl Cluster {
             return;
         }
         for &place in &forgotten {
-            self.world.trace.note(|| format!("engine{place}: thaws after hours"));
+            self.world.trace.note(|| format!("engine{place}: thaws at the end"));
             if let Some(node) = self.node(place) {
                 node.life.thaw();
             }
@@ -361,4 +415,9 @@ impl Cluster {
             self.retire(place).await;
         }
     }
+}
+
+/// The build that reads all that any build of the world writes.
+fn newest(world: &World) -> Build {
+    *world.builds.last().expect("a build")
 }

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use futures::FutureExt;
+use futures::{FutureExt, future};
 use lazarus::{
     engine::{Engine, Filter},
     workflow::{ExecutionId, Namespace, Timestamp},
@@ -19,8 +19,15 @@ use lazarus::{
 use tokio::runtime::Builder;
 
 use super::{
-    broken::Broken, chance::Chance, clients::Clients, cluster::Cluster, mercy::Mercy,
-    workers::Workers, workload::Workload, world::World,
+    broken::Broken,
+    chance::Chance,
+    clients::Clients,
+    cluster::{Cluster, Unanswered},
+    keepers,
+    mercy::Mercy,
+    workers::Workers,
+    workload::Workload,
+    world::World,
 };
 
 /// What came of a seed.
@@ -74,6 +81,8 @@ const STILL_UNDER_WAY_MS: u64 = 60_000;
 const STEPS_MAX: u32 = 1_000_000;
 /// How long what is left over has to go after that: zombies come back for three hours.
 const TO_SETTLE: Duration = Duration::from_hours(6);
+/// How long some instances stay frozen.
+const DAYS: Duration = Duration::from_hours(72);
 /// How often somebody looks meanwhile.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
 
@@ -101,7 +110,23 @@ where
     let driven = std::panic::catch_unwind(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let story = tokio::spawn(story(Arc::clone(&world)));
-            drive(&world, || story.is_finished()).await;
+            // Whoever keeps the bucket can not be a task of its own: an audit is not to be sent.
+            tokio::select! {
+                biased;
+                () = keepers::keep(&world) => {}
+                () = drive(&world, || story.is_finished()) => {}
+            }
+            let is_audited = Cell::new(false);
+            let audit = async {
+                keepers::audit_at_the_end(&world).await;
+                is_audited.set(true);
+                future::pending::<()>().await;
+            };
+            tokio::select! {
+                biased;
+                () = audit => {}
+                () = drive(&world, || is_audited.get()) => {}
+            }
         });
     }));
     drop(runtime);
@@ -149,12 +174,7 @@ async fn story(world: Arc<World>) {
     for line in workload.in_words() {
         world.trace.note(|| line);
     }
-    for definition in &workload.definitions {
-        let put = |engine: Engine| async move {
-            engine.put_blueprint(&Namespace::default(), definition.clone(), "python", false).await
-        };
-        cluster.ask(0, Duration::from_mins(1), put).await.expect("no trouble yet");
-    }
+    put_blueprints(&cluster, &workload).await;
 
     world.weather.set_calm(false);
     let clients = Clients::start(Arc::clone(&cluster), Arc::clone(&workload));
@@ -194,14 +214,36 @@ async fn story(world: Arc<World>) {
     }
 }
 
+/// Submits the blueprints; an instance whose clock is beyond the bound serves only once it is set.
+async fn put_blueprints(cluster: &Cluster, workload: &Workload) {
+    for definition in &workload.definitions {
+        loop {
+            let put = |engine: Engine| async move {
+                let (namespace, definition) = (Namespace::default(), definition.clone());
+                engine.put_blueprint(&namespace, definition, "python", false).await
+            };
+            match cluster.ask(cluster.any(), Duration::from_mins(1), put).await {
+                Ok(_) => break,
+                Err(Unanswered::Silence) => {
+                    cluster.world.timeline.wait(Duration::from_secs(1)).await;
+                }
+                Err(error) => panic!("no trouble yet: {error:?}"),
+            }
+        }
+    }
+}
+
 /// Waits until nothing is left over and nothing more will come.
 async fn settle(cluster: &Arc<Cluster>, workers: &Arc<Workers>, chance: &Chance) {
     let world = &cluster.world;
     let place = cluster.retire_to_one_command().await;
     let begun = world.timeline.now();
-    let thaw_at = begun + chance.spread(LOOK_EVERY, Duration::from_hours(3));
-    while world.timeline.now() < begun + TO_SETTLE {
-        world.timeline.wait(LOOK_EVERY).await;
+    let latest = if world.lasts_days { DAYS } else { Duration::from_hours(3) };
+    let thaw_at = begun + chance.spread(LOOK_EVERY, latest);
+    while world.timeline.now() < thaw_at.max(begun) + TO_SETTLE {
+        let is_idle = world.lasts_days && cluster.has_forgotten() && left_over(world).is_empty();
+        let wait = if is_idle { LOOK_EVERY * 24 } else { LOOK_EVERY };
+        world.timeline.wait(wait).await;
         if world.timeline.now() > thaw_at {
             cluster.remember_forgotten(Duration::from_mins(1)).await;
         }

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc, Mutex, MutexGuard,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
 use futures::future::BoxFuture;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     chance::Chance,
+    clock::Clock,
     timeline::{Job, Timeline},
 };
 
@@ -29,18 +30,30 @@ enum Pulse {
 pub struct Life {
     pulse: Mutex<Pulse>,
     ended: CancellationToken,
-    /// How far its clock is off, in milliseconds.
-    pub offset_ms: AtomicI64,
+    pub clock: Clock,
+    /// Whether it takes requests.
+    serves: AtomicBool,
 }
 
 impl Life {
-    /// Begins a life whose clock is off by `offset_ms`.
-    pub fn begin(offset_ms: i64) -> Arc<Self> {
+    /// Begins the life of a process with this clock, which does not take requests yet.
+    pub fn begin(clock: Clock) -> Arc<Self> {
         Arc::new(Self {
             pulse: Mutex::new(Pulse::Beats),
             ended: CancellationToken::new(),
-            offset_ms: AtomicI64::new(offset_ms),
+            clock,
+            serves: AtomicBool::new(false),
         })
+    }
+
+    /// From now on it takes requests.
+    pub fn serve(&self) {
+        self.serves.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it takes requests.
+    pub fn serves(&self) -> bool {
+        self.serves.load(Ordering::Relaxed)
     }
 
     /// Lets the process hear of `news`: now, once it is thawed, or never.
@@ -138,14 +151,13 @@ impl std::fmt::Debug for ProcessEnv {
 
 impl Env for ProcessEnv {
     fn now(&self) -> Timestamp {
-        let since = u64::try_from(self.timeline.now().as_millis()).expect("not that long");
-        let offset = self.life.offset_ms.load(Ordering::Relaxed);
-        Timestamp::from_millis((EPOCH_MS + since).saturating_add_signed(offset))
+        Timestamp::from_millis(self.life.clock.shows(self.timeline.now()))
     }
 
     fn sleep(&self, duration: std::time::Duration) -> BoxFuture<'static, ()> {
         let life = Arc::clone(&self.life);
-        Box::pin(self.timeline.sleep(duration, move |tell| life.deliver(tell)))
+        let takes = life.clock.takes(duration);
+        Box::pin(self.timeline.sleep(takes, move |tell| life.deliver(tell)))
     }
 
     fn random(&self) -> u128 {

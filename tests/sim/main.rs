@@ -15,13 +15,21 @@
 mod audit;
 mod broken;
 mod bucket;
+mod builds;
 mod chance;
 mod clients;
+mod clock;
 mod cluster;
+mod coverage;
+mod fitness;
 mod found;
+mod graphs;
 mod history;
+mod keepers;
 mod life;
 mod mercy;
+mod resumed;
+mod resumes;
 mod rules;
 mod store;
 mod timeline;
@@ -34,7 +42,6 @@ mod workload;
 mod world;
 
 use std::{
-    collections::BTreeMap,
     env,
     sync::{
         Mutex,
@@ -44,6 +51,7 @@ use std::{
 };
 
 use broken::Broken;
+use coverage::Coverage;
 use history::{Outcome, live};
 use mercy::{Mercy, Shrunk, shrink};
 use trace::MARK;
@@ -60,43 +68,17 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
-/// The sums over many histories.
+/// What came of many histories.
 #[derive(Debug, Default)]
 struct Sums {
-    histories: u64,
-    runs: u64,
-    commits: u64,
-    covered: Duration,
-    counts: BTreeMap<&'static str, u64>,
-    misfortunes: BTreeMap<&'static str, u64>,
+    coverage: Coverage,
     faults: Vec<(u64, String)>,
 }
 
 impl Sums {
     fn add(&mut self, seed: u64, outcome: Outcome) {
-        self.histories += 1;
-        self.runs += outcome.runs;
-        self.commits += outcome.commits;
-        self.covered += outcome.covered;
-        for (what, count) in outcome.counts {
-            *self.counts.entry(what).or_default() += count;
-        }
-        for (what, count) in outcome.misfortunes {
-            *self.misfortunes.entry(what).or_default() += count;
-        }
+        self.coverage.add(&outcome);
         self.faults.extend(outcome.fault.map(|fault| (seed, fault)));
-    }
-
-    fn print(&self, took: Duration) {
-        let Self { histories, runs, commits, covered, .. } = self;
-        let days = covered.as_secs_f64() / 86_400.0;
-        let took = took.as_secs_f64();
-        println!(
-            "{histories} histories in {took:.1} s: {runs} runs, {commits} commits, {days:.1} days"
-        );
-        for (what, count) in self.misfortunes.iter().chain(&self.counts) {
-            println!("{count:>9} {what}");
-        }
     }
 }
 
@@ -158,12 +140,14 @@ fn every_history_keeps_every_promise() {
         None => (u64::MAX - first, BUDGET),
     };
     let (sums, took) = live_many(first, most, budget);
-    sums.print(took);
+    sums.coverage.print(took);
     for (seed, fault) in &sums.faults {
         print_shrunk(*seed, None);
         println!("SEED={seed} make sim: {fault}");
     }
     assert!(sums.faults.is_empty(), "replay with the seed: {:?}", sums.faults);
+    let gaps = sums.coverage.gaps();
+    assert!(gaps.is_empty(), "too rarely for the promises to mean much: {gaps:?}");
 }
 
 #[test]

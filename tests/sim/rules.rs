@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::resumed::resumes;
+
 use lazarus::{
     log::{Commit, Key, Sum},
     workflow::{
-        Attention, CommitFacts, Event, Phase, RunId, State, StepName, Task, Timestamp, WakeKind,
-        fold,
+        Attention, CommitFacts, Event, LossReason, Phase, RunId, State, StepName, Task, Timestamp,
+        WakeKind, fold,
     },
 };
 
@@ -67,6 +69,7 @@ impl Known {
         if matches!(place, Key::Id { .. }) {
             let state = fold(None, facts, &commit.events);
             self.begin(&state)?;
+            resumes(&self.runs, commit)?;
             let mut run = Run {
                 state,
                 sum: commit.sum,
@@ -181,13 +184,18 @@ impl Run {
                 return self.complete(step.clone(), *iteration);
             }
             Event::SleepEnded { step } => return self.complete(step.clone(), open(step)),
+            Event::ResultKept { step, iteration, .. } => {
+                return self.complete(step.clone(), *iteration);
+            }
             Event::ApprovalGranted { step, request, .. } => {
                 let iteration = open(step);
                 let is_new = self.requests.insert(request.clone());
                 holds(is_new, || format!("request {request} was applied twice"))?;
                 return self.complete(step.clone(), iteration);
             }
-            Event::ApprovalRejected { request, .. } | Event::ExecutionCancelled { request, .. } => {
+            Event::ApprovalAnswered { request, .. }
+            | Event::ApprovalRejected { request, .. }
+            | Event::ExecutionCancelled { request, .. } => {
                 let is_new = self.requests.insert(request.clone());
                 return holds(is_new, || format!("request {request} was applied twice"));
             }
@@ -265,6 +273,18 @@ impl Run {
                 _ => return Err(format!("step {step} timed out and did not wait")),
             },
             Event::ExecutionTimedOut { .. } => self.state.deadline.map(|deadline| deadline.due),
+            Event::AttemptLost { step, reason: LossReason::LeaseEnded, .. } => match phase(step) {
+                Some(Phase::Leased { until, .. }) => Some(*until),
+                _ => return Err(format!("step {step} lost a lease that it did not have")),
+            },
+            Event::StepRetried { step, error, .. } | Event::StepFailed { step, error, .. } => {
+                match (error.kind.as_str(), phase(step)) {
+                    ("start_to_close_timeout", Some(Phase::Leased { close_by, .. })) => *close_by,
+                    ("schedule_to_start_timeout", Some(Phase::Ready { start_by, .. })) => *start_by,
+                    ("start_to_close_timeout" | "schedule_to_start_timeout", _) => None,
+                    _ => return Ok(()),
+                }
+            }
             _ => return Ok(()),
         };
         let Some(due) = due else { return Err("it ended by a time it does not have".to_owned()) };

@@ -19,9 +19,10 @@ use object_store::{
 use tokio::sync::oneshot;
 
 use super::{
+    builds::Build,
     life::Life,
     timeline::Job,
-    weather::{Fate, Op, Reply, Strike},
+    weather::{Fate, Op, Reply, Status, Strike},
     world::World,
 };
 
@@ -32,6 +33,8 @@ pub struct Way {
     pub life: Arc<Life>,
     /// Whose it is, in traces.
     pub name: Arc<str>,
+    /// Which build reads through it.
+    pub build: Build,
 }
 
 impl Way {
@@ -46,6 +49,9 @@ impl Way {
         let fate = self.world.weather.fate(op);
         self.strike(op, &fate).await;
         self.note(op, key, &fate);
+        if fate.is_write_in_doubt(op) && key.starts_with("blob/") {
+            self.world.trace.count("write of a payload fails, is lost or late");
+        }
         let apply = Arc::new(apply);
         let first = Arc::new(Mutex::new(None));
         for after in fate.applied.iter().copied() {
@@ -103,7 +109,7 @@ impl Way {
 
     fn note(&self, op: Op, key: &str, fate: &Fate) {
         self.world.trace.note(|| {
-            let fault = fate.fault.map(|fault| format!(" -- {}", fault.words()));
+            let fault = fate.fault.map(|fault| format!(" -- {}", fault.words(op)));
             format!("{} {op:?} {key}{}", self.name, fault.unwrap_or_default())
         });
     }
@@ -115,7 +121,8 @@ impl Way {
         after: Option<&Path>,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
         let prefix = prefix.map(ToString::to_string).unwrap_or_default();
-        let start = Cursor::After(after.map(ToString::to_string));
+        let place = Place::After(after.map(ToString::to_string));
+        let start = Cursor { place, changes: None };
         let way = self.clone();
         let pages = stream::try_unfold(Some(start), move |cursor| {
             let (way, prefix) = (way.clone(), prefix.clone());
@@ -132,7 +139,14 @@ impl Way {
 }
 
 /// How far a list was read.
-enum Cursor {
+struct Cursor {
+    place: Place,
+    /// How often the bucket had changed when the page before was read; none: it is the first.
+    changes: Option<u64>,
+}
+
+/// Where the next page of a list begins.
+enum Place {
     /// In order, after this key.
     After(Option<String>),
     /// In no order: these keys are left.
@@ -142,14 +156,20 @@ enum Cursor {
 /// One page of a list, and where the next begins.
 fn page(world: &World, folder: &str, cursor: &Cursor) -> (Vec<ObjectMeta>, Option<Cursor>) {
     let bucket = world.bucket();
-    let mut keys: Vec<String> = match cursor {
-        Cursor::After(after) => {
+    if cursor.changes.is_some_and(|changes| changes != bucket.changes()) {
+        world.trace.count("page of a list from another moment");
+    }
+    let mut keys: Vec<String> = match &cursor.place {
+        Place::After(after) => {
             let found = bucket.below(folder, after.as_deref()).map(|(key, _)| key.clone());
             if world.is_ordered { found.take(world.page + 1).collect() } else { found.collect() }
         }
-        Cursor::Rest(rest) => rest.clone(),
+        Place::Rest(rest) => rest.clone(),
     };
-    if !world.is_ordered && matches!(cursor, Cursor::After(_)) {
+    if !world.is_ordered && cursor.changes.is_none() {
+        if keys.len() > 1 {
+            world.trace.count("list in no order");
+        }
         // Any order will do, as long as it is not the one that somebody may count on.
         keys.sort_by_key(|key| {
             key.bytes()
@@ -162,12 +182,15 @@ fn page(world: &World, folder: &str, cursor: &Cursor) -> (Vec<ObjectMeta>, Optio
     }
     let rest = keys.split_off(keys.len().min(world.page));
     let metas = keys.iter().filter_map(|key| Some(bucket.get(key).ok()?.meta(key))).collect();
-    let next = match (rest.is_empty(), world.is_ordered) {
-        (true, _) => None,
-        (false, true) => Some(Cursor::After(keys.last().cloned())),
-        (false, false) => Some(Cursor::Rest(rest)),
+    let place = match (rest.is_empty(), world.is_ordered) {
+        (true, _) => return (metas, None),
+        (false, true) => Place::After(keys.last().cloned()),
+        (false, false) => Place::Rest(rest),
     };
-    (metas, next)
+    if world.page <= 3 {
+        world.trace.count("list in pages of two or three");
+    }
+    (metas, Some(Cursor { place, changes: Some(bucket.changes()) }))
 }
 
 fn heard<T>(reply: Reply, key: &str, truth: Option<Result<T>>) -> Result<T> {
@@ -175,7 +198,9 @@ fn heard<T>(reply: Reply, key: &str, truth: Option<Result<T>>) -> Result<T> {
     match reply {
         Reply::Truth => truth.expect("a request is applied before it is answered"),
         Reply::Unknown => Err(generic("no answer came")),
-        Reply::Busy => Err(generic("status code: 503 Slow Down")),
+        Reply::Status(Status::TooMany) => Err(generic("status code: 429 Too Many Requests")),
+        Reply::Status(Status::Broken) => Err(generic("status code: 500 Internal Server Error")),
+        Reply::Status(Status::SlowDown) => Err(generic("status code: 503 Slow Down")),
         Reply::Exists => {
             Err(Error::AlreadyExists { path: key.to_owned(), source: "so it says".into() })
         }
@@ -233,7 +258,8 @@ impl ObjectStore for Way {
             }
             Ok(object)
         };
-        let object = self.send(Op::Get, key.as_ref(), apply).await?;
+        let mut object = self.send(Op::Get, key.as_ref(), apply).await?;
+        object.bytes = self.build.sees(object.bytes);
         let meta = object.meta(key.as_ref());
         Ok(GetResult {
             range: 0..meta.size,
@@ -252,12 +278,13 @@ impl ObjectStore for Way {
         let delete = move |key: Path| {
             let (way, at) = (way.clone(), key.to_string());
             async move {
+                let sent_ms = way.world.now_ms();
                 let broken = way.world.broken;
                 let apply = move |world: &World| {
                     if broken.is_some_and(|broken| broken.keeps(&at)) {
                         return Ok(());
                     }
-                    world.delete(&at);
+                    world.delete_sent(&at, sent_ms);
                     if let Some(broken) = broken {
                         broken.deleted(world, &at);
                     }

@@ -7,12 +7,24 @@ use std::{
 };
 
 use super::{
+    builds::Build,
     chance::Chance,
     cluster::{Cluster, Place},
 };
 
 /// How many instances are frozen for hours, at most.
 const FORGOTTEN_MAX: usize = 3;
+/// What befalls instances between two requests; what comes twice is as likely again.
+const KINDS: [&str; 8] = [
+    "crash",
+    "crash",
+    "freeze",
+    "freeze for hours",
+    "restart",
+    "rolling restart with another build",
+    "clock is set",
+    "clock jumps there and back",
+];
 
 impl Cluster {
     /// Lets instances die, freeze and come back, until [`Self::heal`].
@@ -21,9 +33,8 @@ impl Cluster {
         let cluster = Arc::clone(self);
         tokio::spawn(async move {
             let chance = Chance::new(cluster.world.seed, "trouble");
-            let kinds = ["crash", "crash", "freeze", "freeze for hours", "restart", "clock is set"];
             let kinds: Vec<&'static str> =
-                kinds.into_iter().filter(|_| chance.happens(600)).collect();
+                KINDS.into_iter().filter(|_| chance.happens(600)).collect();
             let pause = chance.spread(Duration::from_secs(2), Duration::from_mins(2));
             while !kinds.is_empty() {
                 let pause = chance.spread(Duration::from_millis(10), pause);
@@ -70,10 +81,46 @@ impl Cluster {
     fn forget(self: &Arc<Self>, place: usize) {
         {
             let mut places = self.places();
-            let (shape, node) = (places[place].shape, places[place].node.take());
-            places.push(Place { shape, starts: 0, node, is_forgotten: true });
+            let Place { shape, build, node, .. } = &mut places[place];
+            let (shape, build, node) = (*shape, *build, node.take());
+            places.push(Place { shape, build, starts: 0, node, is_forgotten: true });
         }
         self.begin(place);
+        self.thaw_later(self.count() - 1);
+    }
+
+    /// Lets some of the forgotten go on after ten minutes and more, when what they had read is too old
+    /// to be acted on, but executions may still be open.
+    fn thaw_later(self: &Arc<Self>, place: usize) {
+        let chance = Chance::new(self.world.seed, &format!("thaw of {place}"));
+        let is_due = chance.happens(600);
+        if !(is_due && self.world.trace.befalls("thaw after ten minutes and more")) {
+            return;
+        }
+        let Some(node) = self.node(place) else { return };
+        let (cluster, min, max) =
+            (Arc::clone(self), Duration::from_mins(8), Duration::from_mins(40));
+        tokio::spawn(async move {
+            cluster.world.timeline.wait(chance.spread(min, max)).await;
+            if !node.life.is_running() && !node.life.is_dead() {
+                cluster.world.trace.note(|| format!("engine{place}: thaws"));
+                node.life.thaw();
+            }
+        });
+    }
+
+    /// Installs one build everywhere, instance by instance.
+    async fn roll(self: Arc<Self>, build: Build, pause: Duration) {
+        for place in 0..self.count() {
+            let is_over = !self.is_troubled.load(Ordering::Relaxed);
+            if is_over || self.places()[place].is_forgotten {
+                continue;
+            }
+            self.places()[place].build = build;
+            self.retire(place).await;
+            self.begin(place);
+            self.world.timeline.wait(pause).await;
+        }
     }
 
     /// Ends the instance at `place` where it stands.
@@ -120,12 +167,22 @@ impl Cluster {
                     cluster.begin(place);
                 });
             }
-            _ => {
-                let skew = self.world.skew_ms;
-                let offset = i64::try_from(chance.from(0, 2 * skew + 1)).expect("small");
-                let offset = offset - i64::try_from(skew).expect("small");
-                node.life.offset_ms.store(offset, Ordering::Relaxed);
+            "rolling restart with another build" => {
+                let build = chance.pick(self.world.builds);
+                tokio::spawn(cluster.roll(build, back / 10));
             }
+            "clock jumps there and back" if !node.life.clock.is_beyond() => {
+                let clocks = self.world.clocks;
+                let (there, back_to) = (clocks.offset_ms(chance), clocks.offset_ms(chance));
+                node.life.clock.set(there);
+                tokio::spawn(async move {
+                    cluster.world.timeline.wait(back).await;
+                    node.life.clock.set(back_to);
+                });
+            }
+            // A clock that is beyond the bound is set when its instance was refused.
+            _ if node.life.clock.is_beyond() => {}
+            _ => node.life.clock.set(self.world.clocks.offset_ms(chance)),
         }
     }
 }

@@ -44,11 +44,22 @@ pub enum Fault {
     AppliedTwice,
     /// Takes up to 30 seconds.
     Slow,
-    /// Not applied; the store asks for fewer requests, of everybody, for a while.
-    Throttled,
+    /// Not applied; the store answers this status, to everybody, for a while.
+    Burst(Status),
 }
 
-const FAULTS: [Fault; 8] = [
+/// What a store answers that can do no more, or is broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// 429 Too Many Requests.
+    TooMany,
+    /// 500 Internal Server Error.
+    Broken,
+    /// 503 Slow Down.
+    SlowDown,
+}
+
+const FAULTS: [Fault; 10] = [
     Fault::Fails,
     Fault::ReplyLost,
     Fault::AppliedLate,
@@ -56,27 +67,35 @@ const FAULTS: [Fault; 8] = [
     Fault::Conflict,
     Fault::AppliedTwice,
     Fault::Slow,
-    Fault::Throttled,
+    Fault::Burst(Status::TooMany),
+    Fault::Burst(Status::Broken),
+    Fault::Burst(Status::SlowDown),
 ];
 
 impl Fault {
-    /// Its name in counts and traces.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Fails => "request fails",
-            Self::ReplyLost => "reply lost",
-            Self::AppliedLate => "applied late",
-            Self::OwnWriteExists => "own write answered AlreadyExists",
-            Self::Conflict => "conflict without an object",
-            Self::AppliedTwice => "applied twice",
-            Self::Slow => "slow",
-            Self::Throttled => "throttled",
+    /// Its name in counts and traces, when it befalls `op`.
+    pub fn words(self, op: Op) -> &'static str {
+        match (self, op) {
+            (Self::Fails, Op::Delete) => "delete fails",
+            (Self::Fails, _) => "request fails",
+            (Self::ReplyLost, Op::Delete) => "reply to a delete lost",
+            (Self::ReplyLost, _) => "reply lost",
+            (Self::AppliedLate, Op::Delete) => "delete applied late",
+            (Self::AppliedLate, _) => "applied late",
+            (Self::OwnWriteExists, _) => "own write answered AlreadyExists",
+            (Self::Conflict, _) => "conflict without an object",
+            (Self::AppliedTwice, Op::Delete) => "delete applied twice",
+            (Self::AppliedTwice, _) => "applied twice",
+            (Self::Slow, _) => "slow",
+            (Self::Burst(Status::TooMany), _) => "429 in bursts",
+            (Self::Burst(Status::Broken), _) => "500 in bursts",
+            (Self::Burst(Status::SlowDown), _) => "503 in bursts",
         }
     }
 
     fn can_befall(self, op: Op) -> bool {
         match self {
-            Self::Fails | Self::Slow | Self::Throttled => true,
+            Self::Fails | Self::Slow | Self::Burst(_) => true,
             Self::ReplyLost | Self::AppliedLate => {
                 matches!(op, Op::Create | Op::Put | Op::Delete)
             }
@@ -116,8 +135,8 @@ pub enum Reply {
     Truth,
     /// A failure that says nothing.
     Unknown,
-    /// 503.
-    Busy,
+    /// It could not do it.
+    Status(Status),
     /// The object was there.
     Exists,
     /// The same, as Azure says it.
@@ -135,6 +154,13 @@ pub struct Fate {
     pub fault: Option<Fault>,
 }
 
+impl Fate {
+    /// Whether it is a write of which its sender does not hear that it is applied.
+    pub fn is_write_in_doubt(&self, op: Op) -> bool {
+        matches!(op, Op::Create | Op::Put) && !matches!(self.reply, Reply::Truth)
+    }
+}
+
 /// A late write or delete lands this long after it was sent at most.
 const LATE_MAX: Duration = Duration::from_mins(15);
 
@@ -148,7 +174,8 @@ pub struct Weather {
     /// How often, in a thousand writes, the process is struck down, and how often it is frozen.
     strikes: (u64, u64),
     is_calm: AtomicBool,
-    busy_until: Mutex<Duration>,
+    /// The burst that lasts, and until when.
+    burst: Mutex<(Status, Duration)>,
 }
 
 impl Weather {
@@ -161,7 +188,7 @@ impl Weather {
             .filter(|fault| !is_exclusive || matches!(fault, Fault::Fails | Fault::Slow))
             .filter_map(|fault| {
                 let rate = match fault {
-                    Fault::Throttled => chance.pick(&[0, 0, 1, 2]),
+                    Fault::Burst(_) => chance.pick(&[0, 0, 0, 0, 1]),
                     Fault::Fails => chance.pick(&[0, 5, 20, 60]),
                     _ => chance.pick(&[0, 0, 5, 20, 60, 200]),
                 };
@@ -169,13 +196,14 @@ impl Weather {
             })
             .collect();
         let strikes = (chance.pick(&[0, 0, 10, 30, 100]), chance.pick(&[0, 0, 5, 20]));
-        let (is_calm, busy_until) = (AtomicBool::new(true), Mutex::default());
-        Self { chance, timeline, trace, rates, strikes, is_calm, busy_until }
+        let burst = Mutex::new((Status::SlowDown, Duration::ZERO));
+        let is_calm = AtomicBool::new(true);
+        Self { chance, timeline, trace, rates, strikes, is_calm, burst }
     }
 
     /// Its rates.
     pub fn in_words(&self) -> String {
-        let rate = |(fault, rate): &(Fault, u64)| format!("{} {rate}", fault.words());
+        let rate = |(fault, rate): &(Fault, u64)| format!("{} {rate}", fault.words(Op::Create));
         let mut rates: Vec<String> = self.rates.iter().map(rate).collect();
         let (dies, freezes) = self.strikes;
         rates.push(format!("crash at a write {dies}, freeze at a write {freezes}"));
@@ -194,7 +222,7 @@ impl Weather {
 
     /// What becomes of a request that is sent now.
     pub fn fate(&self, op: Op) -> Fate {
-        let fault = self.fault(op).filter(|fault| self.trace.befalls(fault.words()));
+        let fault = self.fault(op).filter(|fault| self.trace.befalls(fault.words(op)));
         let chance = &self.chance;
         let (there, back) = (self.way(), self.way());
         let truth = Fate { applied: vec![there], heard: there + back, reply: Reply::Truth, fault };
@@ -218,7 +246,7 @@ impl Weather {
                 let there = slow();
                 Fate { applied: vec![there], heard: there + slow(), ..truth }
             }
-            Fault::Throttled => Fate { applied: vec![], reply: Reply::Busy, ..truth },
+            Fault::Burst(status) => Fate { applied: vec![], reply: Reply::Status(status), ..truth },
         }
     }
 
@@ -246,16 +274,16 @@ impl Weather {
             return None;
         }
         let now = self.timeline.now();
-        let mut busy_until = self.busy_until.lock().expect("one thread");
-        if now < *busy_until && self.chance.happens(700) {
-            return Some(Fault::Throttled);
+        let mut burst = self.burst.lock().expect("one thread");
+        if now < burst.1 && self.chance.happens(700) {
+            return Some(Fault::Burst(burst.0));
         }
         let befalls =
             |(fault, rate): &&(Fault, u64)| fault.can_befall(op) && self.chance.happens(*rate);
         let fault = self.rates.iter().find(befalls).map(|(fault, _)| *fault)?;
-        if fault == Fault::Throttled {
-            *busy_until =
-                now + self.chance.spread(Duration::from_millis(200), Duration::from_secs(30));
+        if let Fault::Burst(status) = fault {
+            let lasts = self.chance.spread(Duration::from_millis(200), Duration::from_secs(30));
+            *burst = (status, now + lasts);
         }
         Some(fault)
     }

@@ -18,6 +18,7 @@ use super::{
     broken::Broken,
     chance::Chance,
     cluster::{Cluster, Unanswered},
+    graphs::ASIDE,
     workload::{Work, Workload},
 };
 
@@ -107,12 +108,17 @@ impl Workers {
                 }
                 Ok(None) if name == FIRST && !self.has_ended.load(Ordering::Relaxed) => {
                     let world = &self.cluster.world;
-                    world.audit.idled(&name, idle_since, world.now_ms());
+                    // An older build gives nothing of what it can not read.
+                    if world.builds.iter().all(|build| build.reads_all()) {
+                        world.audit.idled(&name, idle_since, world.now_ms());
+                    }
                 }
                 Ok(None) => {}
                 Err(_) => {
                     timeline.wait(self.pause()).await;
                     place = self.cluster.any();
+                    // An instance may be up that does not serve yet.
+                    idle_since = self.cluster.world.now_ms();
                 }
             }
         }
@@ -126,13 +132,14 @@ impl Workers {
 
     async fn register(&self, place: usize, name: &str) {
         let steps = self.workload.definitions.iter().flat_map(|it| &it.steps);
-        let steps = steps.filter(|step| self.has(name, &step.name));
+        let steps = steps.map(|step| step.name.clone()).chain([ASIDE.into()]);
+        let steps = steps.filter(|step| self.has(name, step));
         let record = WorkerRecord {
             namespace: Namespace::default(),
             worker: name.to_owned(),
             language: "python".to_owned(),
             version: "1".to_owned(),
-            steps: steps.map(|step| step.name.clone()).collect(),
+            steps: steps.collect(),
             slots: self.chance.pick(&[None, Some(1), Some(2)]),
             seen: Timestamp::default(),
         };

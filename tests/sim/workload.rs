@@ -2,13 +2,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
-use lazarus::workflow::{Definition, Failure, RetryPolicy, Rule, Step, Submission};
+use lazarus::workflow::{Definition, Failure, Step, Submission};
 use serde_json::json;
 
-use super::chance::Chance;
+use super::{
+    chance::Chance,
+    graphs::{self, ASIDE},
+};
+
+/// What results say of themselves.
+const STATUSES: [&str; 3] = ["gold", "plain", "odd"];
 
 /// What a step does when a worker runs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,11 +33,13 @@ pub enum Work {
 }
 
 impl Work {
-    /// What the worker submits; rules look at `n`, the iteration.
+    /// What the worker submits; rules look at `n`, the iteration, and at `status`.
     pub fn submission(self, iteration: u32) -> Submission {
         match self {
             Self::Result(bytes) => {
-                Submission::Success(json!({"n": iteration, "text": "x".repeat(bytes)}))
+                let status = STATUSES[(bytes + iteration as usize) % STATUSES.len()];
+                let made = json!({"kind": "made", "text": "x".repeat(bytes)});
+                Submission::Success(json!({"n": iteration, "status": status, "of": made}))
             }
             Self::Sleep(time) => Submission::Sleep {
                 duration_ms: i64::try_from(time.as_millis()).expect("short"),
@@ -58,6 +67,8 @@ pub struct Workload {
     /// Steps that take a worker longer than some leases, each time.
     long: BTreeSet<(String, String)>,
     works: BTreeMap<(String, String), Work>,
+    /// Whether somebody has mended the steps that fail.
+    is_mended: AtomicBool,
 }
 
 impl Workload {
@@ -73,28 +84,17 @@ impl Workload {
                 for step in &steps {
                     let work = work(&chance);
                     // Failures that come late are a rule of their own.
-                    let often = if work == Work::Failure { 500 } else { 70 };
+                    let often = if work == Work::Failure { 700 } else { 70 };
                     if chance.happens(often) {
                         long.insert((name.clone(), step.clone()));
                     }
                     works.insert((name.clone(), step.clone()), work);
                 }
-                let is_chain = chance.happens(600);
-                let step = |(at, step): (usize, &String)| Step {
-                    name: step.as_str().into(),
-                    depends_on: depends_on(&chance, &steps[..at], is_chain),
-                    retry: chance.happens(200).then(|| retry(&chance)),
-                    ..Step::default()
-                };
-                Definition {
-                    steps: steps.iter().enumerate().map(step).collect(),
-                    rules: rule(&chance, &name, &steps, &mut works).into_iter().collect(),
-                    name,
-                    ..Definition::default()
-                }
+                works.insert((name.clone(), ASIDE.to_owned()), work(&chance));
+                graphs::draw(&chance, name, &steps)
             })
             .collect();
-        Self { definitions, long, works }
+        Self { definitions, long, works, is_mended: AtomicBool::new(false) }
     }
 
     /// What there is to do, a line for each step.
@@ -108,7 +108,15 @@ impl Workload {
         };
         let steps =
             self.definitions.iter().flat_map(|it| it.steps.iter().map(move |step| (it, step)));
-        steps.map(line).collect()
+        let rules = self.definitions.iter().flat_map(|it| {
+            let arms =
+                it.rules.iter().flat_map(|rule| rule.arms.iter().map(move |arm| (rule, arm)));
+            arms.map(|(rule, arm)| {
+                let (kind, from) = (rule.kind, &rule.from);
+                format!("{} {from} {kind:?} on {} to {}", it.name, arm.when, arm.to)
+            })
+        });
+        steps.map(line).chain(rules).collect()
     }
 
     /// How long a worker is busy with a step.
@@ -120,51 +128,23 @@ impl Workload {
 
     /// What a step does.
     pub fn work(&self, workflow: &str, step: &str) -> Work {
-        self.works[&(workflow.to_owned(), step.to_owned())]
+        match self.works[&(workflow.to_owned(), step.to_owned())] {
+            Work::Failure if self.is_mended.load(Ordering::Relaxed) => Work::Result(1),
+            work => work,
+        }
     }
-}
 
-fn depends_on(
-    chance: &Chance,
-    before: &[String],
-    is_chain: bool,
-) -> Vec<lazarus::workflow::StepName> {
-    if is_chain {
-        return before.last().map(|step| step.as_str().into()).into_iter().collect();
-    }
-    before.iter().filter(|_| chance.happens(400)).map(|step| step.as_str().into()).collect()
-}
-
-/// A rule that goes back once, from a step that has a result to itself or one before it.
-fn rule(
-    chance: &Chance,
-    workflow: &str,
-    steps: &[String],
-    works: &mut BTreeMap<(String, String), Work>,
-) -> Option<Rule> {
-    if !chance.happens(250) {
-        return None;
-    }
-    let from = chance.index(steps.len());
-    let to = chance.index(from + 1);
-    works.insert((workflow.to_owned(), steps[from].clone()), Work::Result(10));
-    let arm = ("n < 2".to_owned(), steps[to].as_str().into());
-    Some(Rule::branch(steps[from].as_str().into(), [arm]))
-}
-
-fn retry(chance: &Chance) -> RetryPolicy {
-    RetryPolicy {
-        attempts_max: Some(chance.pick(&[2, 3])),
-        initial_delay_ms: chance.pick(&[10, 1_000, 30_000]),
-        ..RetryPolicy::default()
+    /// From now on no step fails by itself.
+    pub fn mend(&self) {
+        self.is_mended.store(true, Ordering::Relaxed);
     }
 }
 
 fn work(chance: &Chance) -> Work {
     match chance.from(0, 100) {
         0..60 => Work::Result(chance.pick(&[1, 10, 500, 2_000, 40_000])),
-        60..80 => Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(3))),
-        80..97 => Work::Approval(chance.pick(&[
+        60..78 => Work::Sleep(chance.spread(Duration::from_millis(1), Duration::from_mins(3))),
+        78..92 => Work::Approval(chance.pick(&[
             Duration::ZERO,
             Duration::ZERO,
             Duration::from_secs(20),

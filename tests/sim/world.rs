@@ -9,7 +9,9 @@ use super::{
     audit::Audit,
     broken::Broken,
     bucket::{Bucket, Object},
+    builds::{self, Build},
     chance::Chance,
+    clock::Clocks,
     life::EPOCH_MS,
     mercy::{Crowd, Mercy},
     timeline::Timeline,
@@ -32,10 +34,20 @@ pub struct World {
     pub is_ordered: bool,
     /// How many entries one page of a list has.
     pub page: usize,
-    /// How far a clock is off at most.
-    pub skew_ms: u64,
     /// How many there are of whom, at most.
     pub crowd: Crowd,
+    /// How the clocks are.
+    pub clocks: Clocks,
+    /// The builds that serve, the last of which reads all that any of them writes.
+    pub builds: &'static [Build],
+    /// Whether who is forgotten stays frozen for days.
+    pub lasts_days: bool,
+    /// Over how many parts the indexes are spread.
+    pub shards: u32,
+    /// Whether somebody audits and mends the bucket beside the engines.
+    pub is_kept: bool,
+    /// Whether it is audited at the end.
+    pub is_audited: bool,
     bucket: Mutex<Bucket>,
 }
 
@@ -46,17 +58,22 @@ impl World {
         let crowd = mercy.crowd;
         let trace = Trace::new(timeline.clone(), mercy, is_read);
         let chance = Chance::new(seed, "world");
-        let skew_ms = chance.pick(&[0, 500, 30_000]);
         let is_exclusive = chance.happens(150);
+        let clocks = Clocks::of_world(&chance, is_exclusive);
         Arc::new(Self {
             seed,
             weather: Weather::new(seed, is_exclusive, timeline.clone(), trace.clone()),
-            audit: Audit::new(trace.clone(), skew_ms),
+            audit: Audit::new(trace.clone(), clocks.skew_ms()),
             is_exclusive,
             is_ordered: is_exclusive || chance.happens(500),
             page: chance.pick(&[2, 3, 1000]),
-            skew_ms,
             crowd,
+            clocks,
+            builds: builds::of_world(&chance),
+            lasts_days: chance.happens(30),
+            shards: chance.pick(&[1, 1, 1, 2]),
+            is_kept: !is_exclusive && chance.happens(130),
+            is_audited: chance.happens(150),
             broken,
             timeline,
             trace,
@@ -91,6 +108,15 @@ impl World {
         };
         self.audit.written(key, bytes, before.map(|before| before.bytes), now_ms);
         Ok(object)
+    }
+
+    /// Applies a delete that was sent at `sent_ms`.
+    pub fn delete_sent(&self, key: &str, sent_ms: u64) {
+        let is_newer = self.bucket().get(key).is_ok_and(|object| object.modified_ms > sent_ms);
+        if is_newer {
+            self.trace.count("late delete of a key that was put again");
+        }
+        self.delete(key);
     }
 
     /// Applies a delete.
