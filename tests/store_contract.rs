@@ -4,7 +4,13 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use futures::{
     StreamExt, TryStreamExt,
@@ -459,6 +465,37 @@ async fn clocks_that_differ_are_reported_and_over_a_minute_refused() {
 
     let seventy = OtherClock { ahead: Duration::from_secs(70) };
     let error = probe(&store, &seventy).await.expect_err("seventy are not");
+    assert!(matches!(error, ProbeError::Skew { millis: ..-60_000, .. }), "{error}");
+}
+
+/// A clock 100 s ahead, of a process that stood still for 700 s right after it first looked.
+#[derive(Debug, Default)]
+struct StoodStill {
+    has_looked: AtomicBool,
+}
+
+impl Env for StoodStill {
+    fn now(&self) -> Timestamp {
+        let ahead = SystemEnv.now().after(Duration::from_secs(100));
+        if self.has_looked.swap(true, Ordering::Relaxed) {
+            return ahead;
+        }
+        Timestamp::from_millis(ahead.as_millis() - 700_000)
+    }
+
+    fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    fn random(&self) -> u128 {
+        SystemEnv.random()
+    }
+}
+
+#[tokio::test]
+async fn clocks_are_compared_again_when_the_process_stood_still_meanwhile() {
+    let store = Store::wrap(Arc::new(InMemory::new()), SHARED, "s3://orders/a");
+    let error = probe(&store, &StoodStill::default()).await.expect_err("100 s ahead");
     assert!(matches!(error, ProbeError::Skew { millis: ..-60_000, .. }), "{error}");
 }
 
