@@ -220,8 +220,10 @@ fn logs() -> Vec<(&'static str, Vec<Vec<Event>>)> {
                 vec![Event::ExecutionTimedOut { timeout_ms: 86_400_000 }],
             ],
         ),
-        ("routed", routed()),
+        ("routed", routed(7)),
         ("resumed", kept()),
+        // The same as `routed`, by a fold that remembers which failures were caught.
+        ("led_back", routed(9)),
     ]
 }
 
@@ -240,7 +242,7 @@ fn transition(step: &str, rule: RuleKind, when: &str, to: &str) -> Event {
 
 /// Retries, a caught failure, a step of which only the name is known, and a loop.
 #[expect(clippy::too_many_lines, reason = "data: the events of one log")]
-fn routed() -> Vec<Vec<Event>> {
+fn routed(run: u128) -> Vec<Vec<Event>> {
     let scheduled = |iteration, attempt| Event::StepScheduled {
         step: "charge".into(),
         iteration,
@@ -348,7 +350,11 @@ fn routed() -> Vec<Vec<Event>> {
         taken_up: vec![],
     };
     vec![
-        vec![start(7, Payload::of(json!({"order": 17}))), scheduled(1, 1), started("charge", 1, 1)],
+        vec![
+            start(run, Payload::of(json!({"order": 17}))),
+            scheduled(1, 1),
+            started("charge", 1, 1),
+        ],
         vec![retried, scheduled(1, 2), started("charge", 1, 2)],
         vec![failed, caught, astray, aside(1), started("apologise", 1, 1)],
         vec![adapted, aside(1), started("apologise", 1, 1)],

@@ -303,7 +303,8 @@ impl Folder {
         chosen: &BTreeMap<StepName, StepName>,
         iterations: &BTreeMap<StepName, u32>,
     ) {
-        let begun = |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0));
+        let begun =
+            |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0, false));
         let state = self.state();
         (state.skipped, state.chosen) = (skipped.clone(), chosen.clone());
         state.iterations = iterations.iter().map(begun).collect();
@@ -352,17 +353,18 @@ impl Folder {
         let cleared: BTreeSet<&StepName> = steps.iter().collect();
         let state = self.state();
         for step in steps {
-            let open = state.open.remove(step).map(|open| Iteration(open.iteration, 0));
+            let open = state.open.remove(step).map(|open| Iteration(open.iteration, 0, false));
             let done = state.done.remove(step);
             if let Some(done) = done {
                 forget(state, step, done.6);
             }
-            let done = done.map(|done| Iteration(done.iteration(), done.attempt()));
+            let is_caught = state.caught.remove(step).is_some();
+            let done = done.map(|done| Iteration(done.iteration(), done.attempt(), is_caught));
             let before = open.or(done);
-            if let Some(Iteration(iteration, attempt)) = before {
-                state.iterations.insert(step.clone(), Iteration(iteration + 1, attempt));
+            if let Some(Iteration(iteration, attempt, is_caught)) = before {
+                let next = Iteration(iteration + 1, attempt, is_caught);
+                state.iterations.insert(step.clone(), next);
             }
-            state.caught.remove(step);
         }
         let done = &state.done;
         state.chosen.retain(|step, by| {

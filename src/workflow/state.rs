@@ -19,7 +19,7 @@ use super::{
 
 /// The version of this layout and of [`fold`](super::fold) together: a snapshot of another one is
 /// not read; the state is folded anew from the events.
-pub const FOLD_VERSION: u32 = 2;
+pub const FOLD_VERSION: u32 = 3;
 
 /// Where an execution stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,9 +203,14 @@ pub struct Deadline {
     pub entry: Option<Seq>,
 }
 
-/// The iteration of a step, and the attempt that ended the one before; 0: it was cut short.
+/// The iteration of a step, the attempt that ended the one before (0: it was cut short), and whether
+/// that attempt failed and was caught.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Iteration(pub u32, pub u32);
+pub struct Iteration(
+    pub u32,
+    pub u32,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")] pub bool,
+);
 
 /// The wake entry that covers a run while it is active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

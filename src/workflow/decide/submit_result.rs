@@ -63,16 +63,17 @@ pub(super) fn decide(
 /// Whether this very attempt's end stands in the log already.
 fn is_repetition(draft: &Draft, task: &Task, outcome: &Outcome) -> bool {
     let state = draft.state();
-    let is_last_of_iteration_before = |Iteration(iteration, attempt): &Iteration| {
-        task.iteration + 1 == *iteration && task.attempt == *attempt
+    let is_success = matches!(outcome, Outcome::Succeeded(_));
+    let is_last_of_iteration_before = |Iteration(iteration, attempt, is_caught): &Iteration| {
+        let is_too_late = *is_caught && is_success;
+        !is_too_late && task.iteration + 1 == *iteration && task.attempt == *attempt
     };
     if state.iterations.get(&task.step).is_some_and(is_last_of_iteration_before) {
         return true;
     }
     if let Some(done) = state.done.get(&task.step) {
         // An attempt whose failure was caught may have been given up, and succeed too late.
-        let is_too_late =
-            state.caught.contains_key(&task.step) && matches!(outcome, Outcome::Succeeded(_));
+        let is_too_late = state.caught.contains_key(&task.step) && is_success;
         return !is_too_late
             && done.iteration() == task.iteration
             && done.attempt() == task.attempt;
@@ -88,7 +89,7 @@ fn is_repetition(draft: &Draft, task: &Task, outcome: &Outcome) -> bool {
         // closed run answers from the failure; and only its repetition: an attempt that took longer
         // than it may has failed without its worker's word, and a success that comes then is lost.
         Phase::Ready { .. } | Phase::Leased { .. } => {
-            has_failed && state.is_closed() && !matches!(outcome, Outcome::Succeeded(_))
+            has_failed && state.is_closed() && !is_success
         }
     }
 }

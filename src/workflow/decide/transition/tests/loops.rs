@@ -1,6 +1,7 @@
 //! Back: what begins anew, what stays decided, and the bound.
 
 use super::*;
+use crate::workflow::given::fail;
 
 const WORK: &[(&str, &[&str])] =
     &[("a", &[]), ("work", &["a"]), ("check", &["work"]), ("end", &["check"])];
@@ -48,6 +49,16 @@ fn a_result_of_an_earlier_iteration_is_superseded_and_its_repetition_is_not() {
     run.gives("work", json!(2));
     run.gives("check", json!("again"));
     assert_eq!(run.refused(of("check", 1, 1)), superseded("check"), "two iterations ago");
+}
+
+#[test]
+fn a_success_that_comes_after_the_failure_that_led_back_is_superseded() {
+    let mut run = run(&[("a", &[]), ("b", &["a"])], &[diverge("b", &[("error", "a")])]);
+    run.gives("a", json!(1));
+    run.breaks("b");
+    run.unchanged(fail("b", 1));
+    assert_eq!(run.refused(succeed("b", 1)), Rejection::Superseded { step: "b".into() });
+    assert_eq!(run.open(), ["a"]);
 }
 
 #[test]
