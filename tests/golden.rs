@@ -429,7 +429,7 @@ fn written(run: u128, events: &[Vec<Event>]) -> Vec<Encoded> {
     let mut commits: Vec<Encoded> = vec![];
     for (seq, events) in (0..).zip(events) {
         let time = at(seq);
-        let folded = fold(state, CommitFacts { seq, time }, events);
+        let folded = fold(state, CommitFacts { seq, time }, events).expect("it follows");
         let before = commits.last();
         let new = NewCommit {
             run: RunId::from_random(run),
@@ -496,7 +496,7 @@ fn golden_files_chain_and_fold_to_their_snapshots() {
                 commit.check_follows(&commits[at - 1].sum).unwrap();
             }
             let facts = CommitFacts { seq: commit.seq, time: commit.time };
-            let folded = fold(state, facts, &commit.events);
+            let folded = fold(state, facts, &commit.events).expect("it follows");
             // A state of an older fold is not read; the events are.
             let is_readable = has_readable_state(&stored(name)[at]);
             assert_eq!(commit.snapshot.is_some(), is_readable, "{name} {at}");

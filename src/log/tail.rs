@@ -119,10 +119,13 @@ fn folded(mut commits: Vec<Commit>, handle: &Handle) -> Result<Tail, Error> {
     let snapshots = commits[0].snapshots;
     let snapshot = commits[0].snapshot.take();
     let skip = usize::from(snapshot.is_some());
-    let state = commits.iter().skip(skip).fold(snapshot, |state, commit| {
+    let state = commits.iter().skip(skip).try_fold(snapshot, |state, commit| {
         let facts = CommitFacts { seq: commit.seq, time: commit.time };
-        Some(fold(state, facts, &commit.events))
-    });
+        fold(state, facts, &commit.events).map(Some).map_err(|misfit| Error::Corrupt {
+            key: Key::of_commit(&handle.at(commit.seq)).to_string(),
+            fault: format!("its events do not follow from those before: {misfit}"),
+        })
+    })?;
     let state = state.expect("BUG: a tail without commits");
     Ok(Tail { commits, state, snapshots })
 }

@@ -10,6 +10,9 @@ use super::{
     time::Timestamp,
 };
 
+/// What a decision writes follows from the state that it was made on.
+const FITS: &str = "BUG: a decision wrote an event that does not follow";
+
 /// Events decided but not committed, and the state they lead to.
 #[derive(Debug)]
 pub struct Draft {
@@ -89,7 +92,7 @@ impl Draft {
 
     /// Writes `event` and folds it in.
     pub(crate) fn emit(&mut self, event: Event) {
-        self.folder.apply(&event);
+        self.folder.apply(&event).expect(FITS);
         self.events.push(event);
     }
 
@@ -106,6 +109,10 @@ impl Draft {
     /// Finishes the commit: an active run gets a guard due `guard_ms` from now if this commit made
     /// it active, or if the last commit is longer ago than that (a settlement does not count: it put
     /// no guard, and the one that stands may have moved up to an hour away by then).
+    ///
+    /// # Panics
+    ///
+    /// When a decision wrote an event that does not follow, which is a bug.
     pub fn seal(mut self, guard_ms: u64) -> Sealed {
         let state = self.folder.state_ref();
         let guard_first = state.is_active().then(|| self.guard(state, guard_ms)).flatten();
@@ -113,7 +120,7 @@ impl Draft {
             self.emit(Event::GuardArmed { epoch, due });
         }
         let facts = self.folder.facts();
-        let state = self.folder.close(self.events.is_empty());
+        let state = self.folder.close(self.events.is_empty()).expect(FITS);
         Sealed { events: self.events, facts, state, guard_first }
     }
 
@@ -126,7 +133,8 @@ impl Draft {
     pub fn settle(self) -> Sealed {
         assert!(self.events.is_empty(), "BUG: a settlement decides something");
         let facts = self.folder.facts();
-        Sealed { events: vec![], facts, state: self.folder.close(true), guard_first: None }
+        let state = self.folder.close(true).expect(FITS);
+        Sealed { events: vec![], facts, state, guard_first: None }
     }
 
     fn guard(&self, state: &State, guard_ms: u64) -> Option<Guard> {

@@ -1,10 +1,12 @@
 //! State = fold(events): how each event changes a run.
 //!
-//! Total and deterministic: an event that could be written can be folded. What cannot follow from
-//! the state is a bug of the writer and panics; logs with broken bytes never get this far, because
-//! the log checks them first.
+//! Total and deterministic: an event that could be written can be folded. What can not follow from
+//! the state is refused ([`Misfit`]), never guessed at: its bytes may be sound, and still nobody of us
+//! has written it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use thiserror::Error;
 
 use super::{
     blueprint::END,
@@ -27,15 +29,31 @@ pub struct CommitFacts {
     pub time: Timestamp,
 }
 
+/// An event that no [`decide`](super::decide) can have written after the state before it.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the messages say it")]
+pub enum Misfit {
+    #[error("an event stands before the start of its run")]
+    NotStarted,
+    #[error("a run starts that has started")]
+    StartedTwice,
+    #[error("an event names a step that is not open")]
+    NotOpen,
+    #[error("a failure is caught that nobody saw")]
+    NoFailure,
+    #[error("a sleep ends that did not begin")]
+    NotAsleep,
+}
+
 /// Folds the events of one commit into `state`; none before commit 0.
 ///
-/// # Panics
+/// # Errors
 ///
-/// On events that no [`decide`](super::decide) can have written after this state.
-pub fn fold(state: Option<State>, commit: CommitFacts, events: &[Event]) -> State {
+/// [`Misfit`]: the events do not follow from the state. The log that they stand in is corrupt.
+pub fn fold(state: Option<State>, commit: CommitFacts, events: &[Event]) -> Result<State, Misfit> {
     let mut folder = Folder::new(state, commit);
     for event in events {
-        folder.apply(event);
+        folder.apply(event)?;
     }
     folder.close(events.is_empty())
 }
@@ -73,18 +91,18 @@ impl Folder {
         At(self.commit.seq, self.index)
     }
 
-    fn state(&mut self) -> &mut State {
-        self.state.as_mut().expect("BUG: an event stands before the start of its run")
+    fn state(&mut self) -> Result<&mut State, Misfit> {
+        self.state.as_mut().ok_or(Misfit::NotStarted)
     }
 
-    fn step(&mut self, step: &StepName) -> &mut OpenStep {
-        self.state().open.get_mut(step).expect("BUG: an event names a step that is not open")
+    fn step(&mut self, step: &StepName) -> Result<&mut OpenStep, Misfit> {
+        self.state()?.open.get_mut(step).ok_or(Misfit::NotOpen)
     }
 
     /// What holds after every commit, whatever its events.
-    pub(crate) fn close(mut self, is_settlement: bool) -> State {
+    pub(crate) fn close(self, is_settlement: bool) -> Result<State, Misfit> {
         let CommitFacts { seq, time } = self.commit;
-        let state = self.state();
+        let mut state = self.state.ok_or(Misfit::NotStarted)?;
         state.seq = seq;
         state.time = time;
         if !is_settlement {
@@ -96,72 +114,79 @@ impl Folder {
                 deadline.entry.get_or_insert(seq);
             }
         }
-        self.state.expect("BUG: a run begins without its start")
+        Ok(state)
     }
 
     /// Folds in the next event of the commit.
     #[expect(clippy::too_many_lines, reason = "one arm a kind: none can be forgotten")]
-    pub(crate) fn apply(&mut self, event: &Event) {
+    pub(crate) fn apply(&mut self, event: &Event) -> Result<(), Misfit> {
         let CommitFacts { seq, time } = self.commit;
         let at = self.at();
         self.index += 1;
         match event {
-            Event::ExecutionStarted(start) => self.state = Some(started(start, at, time)),
+            Event::ExecutionStarted(start) => {
+                if self.state.replace(started(start, at, time)).is_some() {
+                    return Err(Misfit::StartedTwice);
+                }
+            }
             Event::GuardArmed { epoch, due } => {
-                self.state().guard = Some(Guard { epoch: *epoch, due: *due });
+                self.state()?.guard = Some(Guard { epoch: *epoch, due: *due });
             }
             Event::StepScheduled { step, iteration, attempt, not_before, start_by } => {
                 let (not_before, start_by) = (*not_before, *start_by);
                 let phase = Phase::Ready { since: seq, not_before, start_by };
-                self.open(step, (*iteration, *attempt), phase);
+                self.open(step, (*iteration, *attempt), phase)?;
             }
             Event::StepStarted {
                 step, iteration, attempt, worker, lease_until, close_by, ..
             } => {
                 let (worker, until, close_by) = (worker.clone(), *lease_until, *close_by);
                 let phase = Phase::Leased { worker, until, close_by };
-                self.open(step, (*iteration, *attempt), phase).started.get_or_insert(time);
+                self.open(step, (*iteration, *attempt), phase)?.started.get_or_insert(time);
             }
             Event::LeaseExtended { step, lease_until, .. } => {
-                if let Phase::Leased { until, .. } = &mut self.step(step).phase {
+                if let Phase::Leased { until, .. } = &mut self.step(step)?.phase {
                     *until = *lease_until;
                 }
             }
             Event::StepCompleted { step, attempt, result, .. } => {
-                self.complete(step, *attempt, &Stored::new(at, result));
+                self.complete(step, *attempt, &Stored::new(at, result))?;
             }
             Event::AttemptFailed { step, attempt, error }
             | Event::StepFailed { step, error, attempt, .. } => {
-                self.step(step).failure = Some((*attempt, error.clone()));
+                self.step(step)?.failure = Some((*attempt, error.clone()));
             }
-            Event::StepRetried { step, attempt, error, .. } => self.retry(step, *attempt, error),
+            Event::StepRetried { step, attempt, error, .. } => self.retry(step, *attempt, error)?,
             Event::FailureCaught { step, attempt, output, .. } => {
-                self.catch(step, *attempt, &Stored::new(at, output));
+                self.catch(step, *attempt, &Stored::new(at, output))?;
             }
             Event::TransitionTaken { step, to, skipped, cleared, taken_up, .. } => {
-                self.clear(cleared);
-                self.take_up(taken_up);
-                self.skip(skipped, Some(step));
-                self.choose(step, to);
+                self.clear(cleared)?;
+                self.take_up(taken_up)?;
+                self.skip(skipped, Some(step))?;
+                self.choose(step, to)?;
             }
-            Event::StepsSkipped { steps } => self.skip(steps, None),
+            Event::StepsSkipped { steps } => self.skip(steps, None)?,
             Event::ConditionNotEvaluated { .. } => {}
             Event::AttemptLost { step, reason, .. } => match reason {
-                LossReason::LeaseEnded => self.step(step).losses += 1,
+                LossReason::LeaseEnded => {
+                    let losses = &mut self.step(step)?.losses;
+                    *losses = losses.saturating_add(1);
+                }
                 LossReason::NotFetched => {}
             },
             Event::StepRerouted { step, worker, until, .. } => {
-                let without = &mut self.step(step).without;
+                let without = &mut self.step(step)?.without;
                 without.retain(|(name, end)| name != worker && *end > time);
                 without.push((worker.clone(), *until));
             }
             Event::InputsAdapted { step, attempt, with_inputs } => {
-                self.adapt(step, *attempt);
-                self.state().with_inputs.insert(step.clone(), *with_inputs);
+                self.adapt(step, *attempt)?;
+                self.state()?.with_inputs.insert(step.clone(), *with_inputs);
             }
             Event::ArgumentsAdapted { step, attempt, arguments } => {
-                self.adapt(step, *attempt);
-                self.state().arguments.insert(step.clone(), arguments.clone());
+                self.adapt(step, *attempt)?;
+                self.state()?.arguments.insert(step.clone(), arguments.clone());
             }
             Event::SleepStarted { step, attempt, duration_ms, until, data, .. } => {
                 let (since, from, data) = (seq, time, Stored::new(at, data));
@@ -170,9 +195,9 @@ impl Folder {
                     step,
                     *attempt,
                     Phase::Sleeping { since, from, until, duration_ms, data },
-                );
+                )?;
             }
-            Event::SleepEnded { step } => self.end_sleep(step),
+            Event::SleepEnded { step } => self.end_sleep(step)?,
             Event::ApprovalRequested {
                 step,
                 attempt,
@@ -185,47 +210,48 @@ impl Folder {
                 let (approval_type, data) = (approval_type.clone(), Stored::new(at, data));
                 let (since, from, timeout_ms, due) = (seq, time, *timeout_ms, *due);
                 let phase = Phase::Approval { since, from, approval_type, data, timeout_ms, due };
-                self.wait(step, *attempt, phase);
+                self.wait(step, *attempt, phase)?;
             }
             Event::ApprovalGranted { step, request, response, .. } => {
-                let attempt = self.step(step).attempt;
-                self.complete(step, attempt, &Stored::new(at, response));
-                self.remember(request);
+                let attempt = self.step(step)?.attempt;
+                self.complete(step, attempt, &Stored::new(at, response))?;
+                self.remember(request)?;
             }
             Event::ApprovalAnswered { step, request, response, .. } => {
-                let open = self.step(step);
+                let open = self.step(step)?;
                 open.answer = Some(Stored::new(at, response));
                 open.counted = open.last_attempt();
                 // What failed before the answer has nothing to say about the attempt that gets it.
                 open.failure = None;
-                self.remember(request);
+                self.remember(request)?;
             }
             Event::ApprovalRejected { step, request, reason, by } => {
-                self.fail(step, approval_rejected(by, reason));
-                self.remember(request);
+                self.fail(step, approval_rejected(by, reason))?;
+                self.remember(request)?;
             }
-            Event::ApprovalTimedOut { step } => self.fail(step, approval_timed_out()),
+            Event::ApprovalTimedOut { step } => self.fail(step, approval_timed_out())?,
             Event::ResultKept { step, iteration, attempt, started, ended, result, error } => {
                 let times = (*started, *ended);
-                self.done(step, (*iteration, *attempt), times, &Stored::new(at, result));
+                self.done(step, (*iteration, *attempt), times, &Stored::new(at, result))?;
                 let caught = error.iter().map(|error| (step.clone(), error.clone()));
-                self.state().caught.extend(caught);
+                self.state()?.caught.extend(caught);
             }
             Event::WayKept { skipped, chosen, iterations } => {
-                self.keep_way(skipped, chosen, iterations);
+                self.keep_way(skipped, chosen, iterations)?;
             }
-            Event::ExecutionCompleted => self.end(Status::Completed),
+            Event::ExecutionCompleted => self.end(Status::Completed)?,
             Event::ExecutionFailed { step, error } => {
-                self.end(Status::Failed { step: step.clone(), error: error.clone() });
+                self.end(Status::Failed { step: step.clone(), error: error.clone() })?;
             }
             Event::ExecutionCancelled { by, request, reason } => {
                 let (by, request, reason) = (by.clone(), request.clone(), reason.clone());
-                self.end(Status::Cancelled { by, request, reason });
+                self.end(Status::Cancelled { by, request, reason })?;
             }
             Event::ExecutionTimedOut { timeout_ms } => {
-                self.end(Status::TimedOut { timeout_ms: *timeout_ms });
+                self.end(Status::TimedOut { timeout_ms: *timeout_ms })?;
             }
         }
+        Ok(())
     }
 
     /// The open step, in `phase`; made when this is the first event of its iteration.
@@ -234,7 +260,7 @@ impl Folder {
         step: &StepName,
         (iteration, attempt): (u32, u32),
         phase: Phase,
-    ) -> &mut OpenStep {
+    ) -> Result<&mut OpenStep, Misfit> {
         let fresh = OpenStep {
             iteration,
             attempt,
@@ -251,50 +277,56 @@ impl Folder {
             adaptations: 0,
             without: vec![],
         };
-        let open = self.state().open.entry(step.clone()).or_insert(fresh);
+        let open = self.state()?.open.entry(step.clone()).or_insert(fresh);
         (open.attempt, open.phase) = (attempt, phase);
-        open
+        Ok(open)
     }
 
     /// An attempt sleeps, or waits for a person.
-    fn wait(&mut self, step: &StepName, attempt: u32, phase: Phase) {
-        let open = self.step(step);
+    fn wait(&mut self, step: &StepName, attempt: u32, phase: Phase) -> Result<(), Misfit> {
+        let open = self.step(step)?;
         open.newest = if open.attempt > attempt { open.attempt } else { open.newest };
         (open.attempt, open.phase) = (attempt, phase);
+        Ok(())
     }
 
-    fn adapt(&mut self, step: &StepName, attempt: u32) {
-        let open = self.step(step);
+    fn adapt(&mut self, step: &StepName, attempt: u32) -> Result<(), Misfit> {
+        let open = self.step(step)?;
         open.adapted = Some(attempt);
-        open.adaptations += 1;
+        open.adaptations = open.adaptations.saturating_add(1);
+        Ok(())
     }
 
-    fn retry(&mut self, step: &StepName, attempt: u32, error: &Failure) {
-        let open = self.step(step);
-        open.failures += 1;
+    fn retry(&mut self, step: &StepName, attempt: u32, error: &Failure) -> Result<(), Misfit> {
+        let open = self.step(step)?;
+        open.failures = open.failures.saturating_add(1);
         open.counted = open.counted.max(attempt);
         open.failure = None;
         open.last_failure = Some(Failure { stacktrace: String::new(), ..error.clone() });
+        Ok(())
     }
 
-    fn fail(&mut self, step: &StepName, error: Failure) {
-        let open = self.step(step);
+    fn fail(&mut self, step: &StepName, error: Failure) -> Result<(), Misfit> {
+        let open = self.step(step)?;
         open.failure = Some((open.attempt, error));
+        Ok(())
     }
 
-    fn catch(&mut self, step: &StepName, attempt: u32, output: &Stored) {
-        let failure = self.step(step).failure.take();
-        let (_, failure) = failure.expect("BUG: a failure is caught that nobody saw");
-        self.complete(step, attempt, output);
-        self.state().caught.insert(step.clone(), failure);
+    fn catch(&mut self, step: &StepName, attempt: u32, output: &Stored) -> Result<(), Misfit> {
+        let failure = self.step(step)?.failure.take();
+        let (_, failure) = failure.ok_or(Misfit::NoFailure)?;
+        self.complete(step, attempt, output)?;
+        self.state()?.caught.insert(step.clone(), failure);
+        Ok(())
     }
 
     /// What a step decided before stays decided: it outlasts a later step that leads to the same.
-    fn choose(&mut self, step: &StepName, to: &StepName) {
+    fn choose(&mut self, step: &StepName, to: &StepName) -> Result<(), Misfit> {
         if &**to != END {
-            self.state().skipped.remove(to);
-            self.state().chosen.entry(to.clone()).or_insert_with(|| step.clone());
+            self.state()?.skipped.remove(to);
+            self.state()?.chosen.entry(to.clone()).or_insert_with(|| step.clone());
         }
+        Ok(())
     }
 
     fn keep_way(
@@ -302,20 +334,21 @@ impl Folder {
         skipped: &BTreeMap<StepName, Option<StepName>>,
         chosen: &BTreeMap<StepName, StepName>,
         iterations: &BTreeMap<StepName, u32>,
-    ) {
+    ) -> Result<(), Misfit> {
         let begun =
             |(step, iteration): (&StepName, &u32)| (step.clone(), Iteration(*iteration, 0, false));
-        let state = self.state();
+        let state = self.state()?;
         (state.skipped, state.chosen) = (skipped.clone(), chosen.clone());
         state.iterations = iterations.iter().map(begun).collect();
+        Ok(())
     }
 
-    fn complete(&mut self, step: &StepName, attempt: u32, output: &Stored) {
+    fn complete(&mut self, step: &StepName, attempt: u32, output: &Stored) -> Result<(), Misfit> {
         let time = self.commit.time;
-        let open = self.state().open.remove(step);
-        let open = open.expect("BUG: a step completes that is not open");
+        let open = self.state()?.open.remove(step);
+        let open = open.ok_or(Misfit::NotOpen)?;
         let times = (open.started.unwrap_or(time), time);
-        self.done(step, (open.iteration, attempt), times, output);
+        self.done(step, (open.iteration, attempt), times, output)
     }
 
     fn done(
@@ -324,8 +357,8 @@ impl Folder {
         (iteration, attempt): (u32, u32),
         (began, ended): (Timestamp, Timestamp),
         output: &Stored,
-    ) {
-        let state = self.state();
+    ) -> Result<(), Misfit> {
+        let state = self.state()?;
         let started = state.started.as_millis();
         let offset =
             |at: Timestamp| at.as_millis().cast_signed().wrapping_sub(started.cast_signed());
@@ -333,25 +366,28 @@ impl Folder {
         let done = Done(iteration, attempt, offset(began), offset(ended), seq, index, output.bytes);
         state.done.insert(step.clone(), done);
         keep(state, step, output.value.as_ref(), output.bytes);
+        Ok(())
     }
 
-    fn skip(&mut self, steps: &[StepName], by: Option<&StepName>) {
+    fn skip(&mut self, steps: &[StepName], by: Option<&StepName>) -> Result<(), Misfit> {
         let skipped = steps.iter().map(|step| (step.clone(), by.cloned()));
-        self.state().skipped.extend(skipped);
+        self.state()?.skipped.extend(skipped);
+        Ok(())
     }
 
-    fn take_up(&mut self, steps: &[StepName]) {
+    fn take_up(&mut self, steps: &[StepName]) -> Result<(), Misfit> {
         for step in steps {
-            self.state().skipped.remove(step);
+            self.state()?.skipped.remove(step);
         }
+        Ok(())
     }
 
     /// Forgets what the steps have come to: each begins its next iteration when it is ready again.
     /// What a step that is not among them has decided stays decided; but what a step led back to, and
     /// has not come to again since, was led to for that once.
-    fn clear(&mut self, steps: &[StepName]) {
+    fn clear(&mut self, steps: &[StepName]) -> Result<(), Misfit> {
         let cleared: BTreeSet<&StepName> = steps.iter().collect();
-        let state = self.state();
+        let state = self.state()?;
         for step in steps {
             let open = state.open.remove(step).map(|open| Iteration(open.iteration, 0, false));
             let done = state.done.remove(step);
@@ -362,7 +398,7 @@ impl Folder {
             let done = done.map(|done| Iteration(done.iteration(), done.attempt(), is_caught));
             let before = open.or(done);
             if let Some(Iteration(iteration, attempt, is_caught)) = before {
-                let next = Iteration(iteration + 1, attempt, is_caught);
+                let next = Iteration(iteration.saturating_add(1), attempt, is_caught);
                 state.iterations.insert(step.clone(), next);
             }
         }
@@ -373,30 +409,33 @@ impl Folder {
         state.skipped.retain(|step, by| {
             !cleared.contains(step) || by.as_ref().is_some_and(|by| !cleared.contains(by))
         });
+        Ok(())
     }
 
-    fn end_sleep(&mut self, step: &StepName) {
-        let open = self.step(step);
+    fn end_sleep(&mut self, step: &StepName) -> Result<(), Misfit> {
+        let open = self.step(step)?;
         let attempt = open.attempt;
         let Phase::Sleeping { data, .. } = open.phase.clone() else {
-            panic!("BUG: a sleep ends that did not begin");
+            return Err(Misfit::NotAsleep);
         };
-        self.complete(step, attempt, &data);
+        self.complete(step, attempt, &data)
     }
 
-    fn remember(&mut self, request: &str) {
-        let requests = &mut self.state().requests;
+    fn remember(&mut self, request: &str) -> Result<(), Misfit> {
+        let requests = &mut self.state()?.requests;
         requests.push_back(request.to_owned());
         if requests.len() > REQUESTS_MAX {
             requests.pop_front();
         }
+        Ok(())
     }
 
-    fn end(&mut self, status: Status) {
+    fn end(&mut self, status: Status) -> Result<(), Misfit> {
         let time = self.commit.time;
-        let state = self.state();
+        let state = self.state()?;
         state.status = status;
         state.closed = Some(time);
+        Ok(())
     }
 }
 
@@ -416,10 +455,11 @@ pub(crate) fn approval_timed_out() -> Failure {
 fn keep(state: &mut State, step: &StepName, value: Option<&Json>, bytes: u64) {
     let Some(value) = value else { return };
     state.kept.push_back((step.clone(), value.clone()));
-    state.kept_bytes += bytes;
+    state.kept_bytes = state.kept_bytes.saturating_add(bytes);
     while state.kept_bytes > KEPT_BYTES_MAX {
         let Some((oldest, _)) = state.kept.pop_front() else { break };
-        state.kept_bytes -= state.done.get(&oldest).map_or(0, |done| done.6);
+        let bytes = state.done.get(&oldest).map_or(0, |done| done.6);
+        state.kept_bytes = state.kept_bytes.saturating_sub(bytes);
     }
 }
 
@@ -427,7 +467,7 @@ fn keep(state: &mut State, step: &StepName, value: Option<&Json>, bytes: u64) {
 fn forget(state: &mut State, step: &StepName, bytes: u64) {
     if let Some(at) = state.kept.iter().position(|(name, _)| name == step) {
         state.kept.remove(at);
-        state.kept_bytes -= bytes;
+        state.kept_bytes = state.kept_bytes.saturating_sub(bytes);
     }
 }
 

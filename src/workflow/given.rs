@@ -92,7 +92,11 @@ pub(crate) fn start_of(blueprint: &Blueprint, timeout_ms: Option<u64>) -> Start 
 fn checked(before: Option<State>, sealed: &Sealed) -> State {
     let Sealed { events, facts, state, .. } = sealed;
     let CommitFacts { seq, time } = *facts;
-    assert_eq!(fold(before, CommitFacts { seq, time }, events), *state, "the fold differs");
+    assert_eq!(
+        fold(before, CommitFacts { seq, time }, events).as_ref(),
+        Ok(state),
+        "the fold differs"
+    );
     let text = serde_json::to_string(state).expect("a state serializes");
     assert_eq!(serde_json::from_str::<State>(&text).expect("json"), *state, "the snapshot differs");
     state.clone()

@@ -39,7 +39,7 @@ pub use condition::{Condition, View, caution, condition, pattern};
 pub use decide::{Policy, Setting, decide, start};
 pub use draft::{Draft, Sealed};
 pub use event::{BlueprintRef, Event, Failure, LossReason, Resumed, Start};
-pub use fold::{CommitFacts, fold, payload_at};
+pub use fold::{CommitFacts, Misfit, fold, payload_at};
 pub use id::{
     ExecutionId, ExecutionKey, Generation, Handle, ID_BYTES_MAX, MADE_ID_PREFIX, Namespace, RunId,
     Seq, StepName, Task, TaskToken, escape, spread, unescape,

@@ -67,7 +67,7 @@ impl Known {
     ) -> Check {
         let facts = CommitFacts { seq: commit.seq, time: commit.time };
         if matches!(place, Key::Id { .. }) {
-            let state = fold(None, facts, &commit.events);
+            let state = fold(None, facts, &commit.events).expect("it follows");
             self.begin(&state)?;
             resumes(&self.runs, commit)?;
             let mut run = Run {
@@ -100,7 +100,7 @@ impl Known {
                 self.calm_since.is_some_and(|from| from + skew_ms < commit.time.as_millis());
             run.wait_for_worker(event, is_calm.then_some(now_ms));
         }
-        run.state = fold(Some(run.state.clone()), facts, &commit.events);
+        run.state = fold(Some(run.state.clone()), facts, &commit.events).expect("it follows");
         run.sum = commit.sum;
         run.is_as_in_snapshot(commit)
     }

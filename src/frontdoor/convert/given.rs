@@ -27,7 +27,7 @@ pub(super) fn run(commits: &[&[Event]]) -> Description {
     let mut state = None;
     let mut time = Timestamp::from_millis(1_000_000);
     for (seq, events) in (0..).zip([&started[..]].iter().chain(commits)) {
-        state = Some(fold(state, CommitFacts { seq, time }, events));
+        state = Some(fold(state, CommitFacts { seq, time }, events).expect("it follows"));
         time = time.after_millis(1000);
     }
     Description {

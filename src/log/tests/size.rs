@@ -15,7 +15,7 @@ fn chain(steps: u64, bytes: usize) -> Vec<Encoded> {
     for seq in 0..=steps {
         let facts = CommitFacts { seq, time: Timestamp::from_millis(1_764_000_000_000 + 50 * seq) };
         let events = [ended(seq, bytes), begun(seq + 1, facts.time)].concat();
-        let folded = fold(state, facts, &events);
+        let folded = fold(state, facts, &events).expect("it follows");
         let last = commits.last();
         let snapshots = last.map_or(Snapshots::NONE, Snapshots::after);
         let new = NewCommit {

@@ -262,13 +262,13 @@ impl Writer {
             snapshots: Snapshots::NONE,
             snapshot: None,
         };
-        Self { last: commit.encode(cid), state: fold(None, facts, &events) }
+        Self { last: commit.encode(cid), state: fold(None, facts, &events).expect("it follows") }
     }
 
     /// The commit that settles the next number.
     pub(super) fn next(&self, cid: u128, with_snapshot: bool) -> Self {
         let facts = CommitFacts { seq: self.state.seq + 1, time: self.state.time.after_millis(5) };
-        let state = fold(Some(self.state.clone()), facts, &[]);
+        let state = fold(Some(self.state.clone()), facts, &[]).expect("it follows");
         let commit = NewCommit {
             run: state.run,
             seq: facts.seq,

@@ -2,8 +2,6 @@
 //!
 //! Pure: bytes come in as arguments. Keeps the folded state and nothing of the commits.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::Deserialize;
 
 use super::finding::{Finding, LOST, RESTORE};
@@ -111,19 +109,13 @@ impl Chain {
         }
         let facts = CommitFacts { seq: commit.seq, time: commit.time };
         let before = self.state.take();
-        let folded = catch_unwind(AssertUnwindSafe(|| fold(before, facts, &commit.events)))
-            .map_err(|panic| {
-                let text = panic.downcast_ref::<String>().cloned();
-                text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-            });
-        match folded {
+        match fold(before, facts, &commit.events) {
             Ok(state) => {
                 self.check_snapshot(key, commit, &state, bytes);
                 self.state = Some(state);
             }
-            Err(text) => {
-                let text = text.unwrap_or_default();
-                self.fault(key, format!("its events do not follow from those before: {text}"));
+            Err(misfit) => {
+                self.fault(key, format!("its events do not follow from those before: {misfit}"));
                 self.is_broken = true;
             }
         }

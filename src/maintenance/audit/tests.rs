@@ -214,7 +214,7 @@ fn log(events: &[Event], time: Timestamp) -> (Handle, Vec<(Key, Vec<u8>)>) {
     let first: Vec<Event> =
         [Event::ExecutionStarted(Box::new(start))].into_iter().chain(rest).collect();
     let facts = CommitFacts { seq: 0, time: after(0) };
-    let state = fold(None, facts, &first);
+    let state = fold(None, facts, &first).expect("it follows");
     let new = |seq, prev, time, events| NewCommit {
         run: handle.run,
         seq,
