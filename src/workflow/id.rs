@@ -338,7 +338,8 @@ pub fn escape(text: &str) -> String {
     key
 }
 
-/// The text whose key form is `key`; none when `key` is a hash or no key form at all.
+/// The text whose key form is `key`; none when `key` is a hash, or is not written as [`escape`] writes
+/// it: of two keys that mean one thing, one is not ours.
 pub fn unescape(key: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(key.len());
     let mut rest = key.bytes();
@@ -352,7 +353,7 @@ pub fn unescape(key: &str) -> Option<String> {
             _ => return None,
         }
     }
-    String::from_utf8(bytes).ok()
+    String::from_utf8(bytes).ok().filter(|text| escape(text) == key)
 }
 
 /// The first two hex digits of the hash of `key`, which spread keys over a store's partitions.
@@ -365,10 +366,10 @@ fn is_plain(byte: u8) -> bool {
 }
 
 fn is_escaped(text: &str) -> bool {
-    let hashed = |text: &str| text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     match text.strip_prefix('~') {
-        Some(digest) => hashed(digest),
-        None => !text.is_empty() && text.len() <= KEY_BYTES_MAX && unescape(text).is_some(),
+        Some(digest) => digest.len() == 64 && digest.bytes().all(lower_hex),
+        None => !text.is_empty() && unescape(text).is_some(),
     }
 }
 
@@ -413,6 +414,15 @@ mod tests {
         assert_eq!(escape("Straße 5.a/b"), "=53tra=c3=9fe=205=2ea=2fb");
         assert_eq!(escape(&"x".repeat(121)).len(), 65);
         assert_eq!(spread("order-17_a").len(), 2);
+    }
+
+    #[test]
+    fn what_is_not_written_as_we_write_it_is_no_key_form() {
+        for other in ["=61", "=4A", "=5F", "a=2", "A", "", &"x".repeat(121)] {
+            assert_eq!(ExecutionKey::parse(other), None, "{other}");
+        }
+        assert_eq!(ExecutionKey::parse(&format!("~{}", "5F".repeat(32))), None);
+        assert!(ExecutionKey::parse(&format!("~{}", "5f".repeat(32))).is_some());
     }
 
     #[test]
