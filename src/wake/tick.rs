@@ -165,7 +165,7 @@ impl Ticker {
             Woke::Left | Woke::Unavailable => return false,
             Woke::Failed { reason } => reason,
         };
-        let handled = match entry.tries + 1 {
+        let handled = match entry.tries.saturating_add(1) {
             TRIES_MAX.. => self.give_up(resurrect, &entry, &reason).await,
             tries => self.index.rearm(&entry, next_try(self.env.now(), tries), tries).await,
         };
