@@ -128,18 +128,22 @@ impl RunLog {
             let key = Key::of_commit(&handle.at(seq));
             Ok((self.commit(&key).await?, key))
         });
-        let found: Vec<(Option<Commit>, Key)> =
-            stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
-        let missing = found.iter().find(|(commit, _)| commit.is_none());
-        let Some((_, key)) = missing else {
-            return Ok(Some(found.into_iter().filter_map(|(commit, _)| commit).collect()));
+        let mut reads = stream::iter(reads).buffered(READS_AT_ONCE);
+        let mut found = vec![];
+        let missing = loop {
+            match reads.try_next().await? {
+                Some((Some(commit), _)) => found.push(commit),
+                // The numbers after it are not read: a stray one may be far beyond the end.
+                Some((None, key)) => break key,
+                None => return Ok(Some(found)),
+            }
         };
         // Deletion begins with the start commit: while that names the run, nothing may be missing.
         if !self.names_run(handle).await? {
             return Ok(None);
         }
         let fault = "it is missing, though later commits are there".to_owned();
-        Err(Error::Corrupt { key: key.to_string(), fault })
+        Err(Error::Corrupt { key: missing.to_string(), fault })
     }
 
     /// The bytes at `key`; none when nothing stands there. 1 GET.
