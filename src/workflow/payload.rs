@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::id::Seq;
 
@@ -56,8 +56,14 @@ pub struct Stored {
     /// Its length as JSON.
     pub bytes: u64,
     /// The value, when it has at most [`INLINE_BYTES_MAX`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     pub value: Option<Json>,
+}
+
+/// A value that stands there, also when it is `null`: a null is a value that is carried, not one that
+/// has to be fetched.
+fn present<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(input).map(Some)
 }
 
 /// The largest value that a state carries itself; a larger one stands as a reference.
@@ -90,4 +96,19 @@ pub(crate) fn json_bytes(value: &serde_json::Value) -> u64 {
     let mut count = Count(0);
     serde_json::to_writer(&mut count, value).expect("BUG: a JSON value does not serialize");
     count.0
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_null_that_a_state_carries_is_read_back() {
+        let stored = Stored::new(At(3, 1), &Payload::of(json!(null)));
+        let text = serde_json::to_string(&stored).unwrap();
+        assert_eq!(text, r#"{"at":[3,1],"bytes":4,"value":null}"#);
+        assert_eq!(serde_json::from_str::<Stored>(&text).unwrap(), stored);
+    }
 }
