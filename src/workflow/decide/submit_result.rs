@@ -66,7 +66,8 @@ fn is_repetition(draft: &Draft, task: &Task, outcome: &Outcome) -> bool {
     let is_success = matches!(outcome, Outcome::Succeeded(_));
     let is_last_of_iteration_before = |Iteration(iteration, attempt, is_caught): &Iteration| {
         let is_too_late = *is_caught && is_success;
-        !is_too_late && task.iteration + 1 == *iteration && task.attempt == *attempt
+        let is_before = task.iteration.checked_add(1) == Some(*iteration);
+        !is_too_late && is_before && task.attempt == *attempt
     };
     if state.iterations.get(&task.step).is_some_and(is_last_of_iteration_before) {
         return true;
