@@ -95,7 +95,10 @@ impl Engine {
             if let Some(known) = newest.as_ref().filter(|_| !keeps_settings) {
                 warnings.extend(taken_back(known, blueprint.definition(), language));
             }
-            let version = newest.map_or(0, |newest| newest.version) + 1;
+            let newest = newest.map_or(0, |newest| newest.version);
+            let version = newest.checked_add(1).ok_or_else(|| Error::InvalidInput {
+                what: format!("version {newest} of it is the last; take another name"),
+            })?;
             let stored = StoredBlueprint {
                 version,
                 created: self.inner.env.now(),

@@ -93,7 +93,8 @@ impl Blueprints {
                 None => return Ok(None),
             },
         };
-        while let Some(next) = self.get(namespace, name, newest.version + 1).await? {
+        while let Some(version) = newest.version.checked_add(1) {
+            let Some(next) = self.get(namespace, name, version).await? else { break };
             newest = Arc::new(next);
         }
         Ok(Some(newest))
@@ -169,8 +170,8 @@ fn key(namespace: &Namespace, name: &str, version: Version) -> Key {
     Key::Blueprint { namespace: namespace.clone(), name: name.to_owned(), version }
 }
 
-fn decode(key: &Key, bytes: &Bytes) -> Result<StoredBlueprint, Error> {
-    let key = key.to_string();
+fn decode(at: &Key, bytes: &Bytes) -> Result<StoredBlueprint, Error> {
+    let key = at.to_string();
     let corrupt =
         |fault: serde_json::Error| Error::Corrupt { key: key.clone(), fault: fault.to_string() };
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(corrupt)?;
@@ -183,7 +184,16 @@ fn decode(key: &Key, bytes: &Bytes) -> Result<StoredBlueprint, Error> {
     let unknown =
         |fault: serde_json::Error| Error::TooNew { key: key.clone(), fault: fault.to_string() };
     let document: Document<StoredBlueprint> = serde_json::from_value(value).map_err(unknown)?;
-    Ok(document.stored)
+    let stored = document.stored;
+    let (name, version) = (stored.blueprint.name(), stored.version);
+    let belongs =
+        matches!(at, Key::Blueprint { name: n, version: v, .. } if *n == name && *v == version);
+    if !belongs {
+        // Whoever asks for the version after the newest would get the same one for ever.
+        let fault = format!("version {version} of `{name}` does not belong here");
+        return Err(Error::Corrupt { key, fault });
+    }
+    Ok(stored)
 }
 
 #[cfg(test)]
@@ -234,6 +244,26 @@ mod tests {
         assert_eq!(blueprints.put(&namespace, &version(1, "second")).await.expect("put"), None);
         let kept = blueprints.get(&namespace, "Orders v2/ö", 1).await.expect("read");
         assert_eq!(kept, Some(version(1, "first")));
+    }
+
+    #[tokio::test]
+    async fn a_copy_under_another_number_or_name_is_corrupt_and_not_asked_for_for_ever() {
+        let (blueprints, namespace) = (blueprints().await, Namespace::default());
+        blueprints.put(&namespace, &version(1, "a")).await.expect("put");
+        let bytes = async |key: &Key| {
+            let found = blueprints.store.objects().get(&key.path()).await.expect("found");
+            found.bytes().await.expect("bytes")
+        };
+        let name = "Orders v2/ö";
+        let copy = bytes(&key(&namespace, name, 1)).await;
+        for (name, number) in [(name, 2), ("other", 1)] {
+            let wrong = key(&namespace, name, number);
+            blueprints.store.objects().put(&wrong.path(), copy.clone().into()).await.expect("put");
+            let refused = blueprints.newest(&namespace, name, None).await.expect_err("a copy");
+            let Error::Corrupt { key, fault } = refused else { panic!("{refused}") };
+            assert_eq!(key, wrong.to_string());
+            assert!(fault.contains("does not belong here"), "{fault}");
+        }
     }
 
     #[tokio::test]

@@ -64,7 +64,7 @@ pub(super) fn gaps(keys: &[Key]) -> Vec<Finding> {
                 let what = format!("versions {next} to {} of `{name}` are missing", version - 1);
                 findings.push(Finding::fault(format!("blueprint/{namespace}"), what, LOST));
             }
-            next = version + 1;
+            next = version.saturating_add(1);
         }
     }
     findings
