@@ -4,9 +4,11 @@
 SDK := .venv/sdk
 S3 := .venv/s3
 PYTHON ?= python3
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-function test-sdk test-s3 sim sim-long lint build clean
+.PHONY: help demo test test-rust test-function test-sdk test-s3 sim sim-long fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -36,6 +38,18 @@ sim: ## whole clusters in one thread: as many seeds as fit in a minute; SEED=7 r
 
 sim-long: ## SEEDS histories (10000) from seed FROM (1) on
 	SEEDS=$(or $(SEEDS),10000) FROM=$(FROM) cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
+
+fuzz: ## libFuzzer on each target for FUZZ_SECONDS (60); FUZZ_TARGETS="key run" for some
+	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal
+	command -v cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked
+	cp Cargo.lock fuzz/Cargo.lock
+	@set -e; for target in $(FUZZ_TARGETS); do \
+	  mkdir -p fuzz/target/found/$$target; \
+	  echo "=== $$target, $(FUZZ_SECONDS) s"; \
+	  cargo +nightly fuzz run --sanitizer none $$target \
+	    fuzz/target/found/$$target fuzz/corpus/$$target $$(test $$target != commit || echo tests/golden) -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 -print_final_stats=1; \
+	done
 
 lint: ## format, clippy and documentation, warnings are errors
 	cargo fmt --check

@@ -32,6 +32,7 @@ mod dispatch;
 #[path = "../support/faulty.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod faulty;
+mod garbage;
 mod graph;
 mod instances;
 mod kill;

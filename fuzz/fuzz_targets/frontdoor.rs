@@ -1,0 +1,5 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    let _verdict = lazarus_fuzz::bodies::frontdoor(data);
+});

@@ -1,0 +1,4 @@
+//! The bodies, shared with `tests/fuzz`.
+
+#[path = "../../tests/fuzz/bodies/mod.rs"]
+pub mod bodies;
