@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-function test-sdk test-s3 sim sim-long fuzz lint build clean
+.PHONY: help demo test test-rust test-function test-sdk test-s3 sim sim-long sim-exhaustive fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -38,6 +38,9 @@ sim: ## whole clusters in one thread: as many seeds as fit in a minute; SEED=7 r
 
 sim-long: ## SEEDS histories (10000) from seed FROM (1) on
 	SEEDS=$(or $(SEEDS),10000) FROM=$(FROM) cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
+
+sim-exhaustive: ## every schedule of small worlds with MISFORTUNES (2), up to SCHEDULES (1000000) of each
+	MISFORTUNES=$(or $(MISFORTUNES),2) SCHEDULES=$(or $(SCHEDULES),1000000) cargo test --test sim -- --exact exhaustive::every_schedule_of_a_small_world_keeps_every_promise --nocapture
 
 fuzz: ## libFuzzer on each target for FUZZ_SECONDS (60); FUZZ_TARGETS="key run" for some
 	rustup toolchain list | grep -q '^nightly' || rustup toolchain install nightly --profile minimal

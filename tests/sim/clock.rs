@@ -29,6 +29,9 @@ pub struct Clocks {
 }
 
 impl Clocks {
+    /// All of them are right.
+    pub const TRUE: Self = Self { set_ms: 0, drift_ppm: 0, beyond: 0 };
+
     /// The clocks that follow from `chance`; those of a process that owns its store are the store's.
     pub fn of_world(chance: &Chance, is_exclusive: bool) -> Self {
         Self {

@@ -6,7 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, UnwindSafe},
     sync::{Arc, Once},
     time::Duration,
 };
@@ -69,6 +69,21 @@ fn hear_panics() {
     });
 }
 
+/// Does `work` and hears of every panic in it, in whichever task; the first one.
+pub(super) fn heed(work: impl FnOnce() + UnwindSafe) -> Option<String> {
+    hear_panics();
+    PANIC.set(None);
+    IS_LIVING.set(true);
+    let worked = std::panic::catch_unwind(work);
+    IS_LIVING.set(false);
+    PANIC.take().or_else(|| worked.err().map(|_| "the driver panicked".to_owned()))
+}
+
+/// Whether anything has panicked within [`heed`].
+pub(super) fn has_panicked() -> bool {
+    PANIC.with_borrow(Option::is_some)
+}
+
 /// How long a run in which something is to be done may stand still once everything is healed: trouble
 /// is over within 6 minutes, so a guard has climbed to 8 at most; then a lease must end, and a pause.
 const STILL_MAX_MS: u64 = 20 * 60_000;
@@ -101,13 +116,10 @@ pub fn live_through<Story>(world: Arc<World>, story: impl FnOnce(Arc<World>) -> 
 where
     Story: Future<Output = ()> + Send + 'static,
 {
-    hear_panics();
-    PANIC.set(None);
-    IS_LIVING.set(true);
     // Everything that can run is run before time goes on; see `drive`.
     let runtime =
         Builder::new_current_thread().event_interval(u32::MAX).build().expect("a runtime");
-    let driven = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let panicked = heed(AssertUnwindSafe(|| {
         runtime.block_on(async {
             let story = tokio::spawn(story(Arc::clone(&world)));
             // Whoever keeps the bucket can not be a task of its own: an audit is not to be sent.
@@ -130,8 +142,6 @@ where
         });
     }));
     drop(runtime);
-    IS_LIVING.set(false);
-    let panicked = PANIC.take().or_else(|| driven.err().map(|_| "the driver panicked".to_owned()));
     let (runs, commits) = world.audit.totals();
     let (due, misfortunes) = world.trace.misfortunes();
     Outcome {
@@ -153,7 +163,7 @@ where
 async fn drive(world: &World, is_over: impl Fn() -> bool) {
     for _ in 0..STEPS_MAX {
         tokio::task::yield_now().await;
-        let is_wrong = world.trace.first_fault().is_some() || PANIC.with_borrow(Option::is_some);
+        let is_wrong = world.trace.first_fault().is_some() || has_panicked();
         if is_over() || is_wrong {
             return;
         }

@@ -21,6 +21,7 @@ mod clients;
 mod clock;
 mod cluster;
 mod coverage;
+mod exhaustive;
 mod fitness;
 mod found;
 mod graphs;

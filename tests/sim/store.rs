@@ -46,6 +46,9 @@ impl Way {
         apply: impl Fn(&World) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
         self.life.gate().await;
+        if let Some(schedule) = &self.world.schedule {
+            return schedule.send(self, op, key, apply).await;
+        }
         let fate = self.world.weather.fate(op);
         self.strike(op, &fate).await;
         self.note(op, key, &fate);
@@ -193,7 +196,8 @@ fn page(world: &World, folder: &str, cursor: &Cursor) -> (Vec<ObjectMeta>, Optio
     (metas, Some(Cursor { place, changes: Some(bucket.changes()) }))
 }
 
-fn heard<T>(reply: Reply, key: &str, truth: Option<Result<T>>) -> Result<T> {
+/// What the sender of a request hears, where `truth` is what came of it.
+pub(super) fn heard<T>(reply: Reply, key: &str, truth: Option<Result<T>>) -> Result<T> {
     let generic = |text: &str| Error::Generic { store: "simulated", source: text.into() };
     match reply {
         Reply::Truth => truth.expect("a request is applied before it is answered"),

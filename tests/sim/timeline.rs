@@ -30,13 +30,19 @@ struct Jobs {
 #[derive(Clone)]
 pub struct Timeline {
     jobs: Arc<Mutex<Jobs>>,
-    chance: Arc<Chance>,
+    /// Orders what is due at once; none: what was planned first comes first.
+    chance: Option<Arc<Chance>>,
 }
 
 impl Timeline {
     /// Time zero, nothing planned.
     pub fn new(seed: u64) -> Self {
-        Self { jobs: Arc::default(), chance: Arc::new(Chance::new(seed, "order")) }
+        Self { jobs: Arc::default(), chance: Some(Arc::new(Chance::new(seed, "order"))) }
+    }
+
+    /// The same, and nothing in it is left to chance.
+    pub fn without_chance() -> Self {
+        Self { jobs: Arc::default(), chance: None }
     }
 
     /// Since the beginning.
@@ -44,9 +50,14 @@ impl Timeline {
         Duration::from_micros(self.jobs().now)
     }
 
+    /// When the next appointment is; none: there is none.
+    pub fn next(&self) -> Option<Duration> {
+        self.jobs().due.first_key_value().map(|((at, ..), _)| Duration::from_micros(*at))
+    }
+
     /// Has `job` done `after` from now.
     pub fn plan(&self, after: Duration, job: Job) -> Appointment {
-        let tie = self.chance.bits();
+        let tie = self.chance.as_ref().map_or(0, |chance| chance.bits());
         let mut jobs = self.jobs();
         jobs.serial += 1;
         let place = (jobs.now + micros(after), tie, jobs.serial);

@@ -12,6 +12,7 @@ use super::{
     builds::{self, Build},
     chance::Chance,
     clock::Clocks,
+    exhaustive::schedule::Schedule,
     life::EPOCH_MS,
     mercy::{Crowd, Mercy},
     timeline::Timeline,
@@ -28,6 +29,8 @@ pub struct World {
     pub audit: Audit,
     /// What is broken on purpose.
     pub broken: Option<Broken>,
+    /// Who decides what becomes of each request; none: the weather.
+    pub schedule: Option<Arc<Schedule>>,
     /// Whether one process at a time owns the bucket, as with the embedded store.
     pub is_exclusive: bool,
     /// Whether lists come in key order.
@@ -75,6 +78,37 @@ impl World {
             is_kept: !is_exclusive && chance.happens(130),
             is_audited: chance.happens(150),
             broken,
+            schedule: None,
+            timeline,
+            trace,
+            bucket: Mutex::default(),
+        })
+    }
+
+    /// A world in which nothing is left to chance: `schedule` decides everything.
+    pub fn of_schedule(
+        schedule: Arc<Schedule>,
+        broken: Option<Broken>,
+        is_read: bool,
+    ) -> Arc<Self> {
+        let timeline = Timeline::without_chance();
+        let trace = Trace::new(timeline.clone(), Mercy::default(), is_read);
+        Arc::new(Self {
+            seed: 0,
+            weather: Weather::new(0, false, timeline.clone(), trace.clone()),
+            audit: Audit::new(trace.clone(), 0),
+            is_exclusive: false,
+            is_ordered: true,
+            page: 1000,
+            crowd: Mercy::default().crowd,
+            clocks: Clocks::TRUE,
+            builds: &[Build::Usual],
+            lasts_days: false,
+            shards: 1,
+            is_kept: false,
+            is_audited: false,
+            broken,
+            schedule: Some(schedule),
             timeline,
             trace,
             bucket: Mutex::default(),
