@@ -53,11 +53,6 @@ impl Clocks {
         offset - i64::try_from(self.set_ms).expect("small")
     }
 
-    /// A clock that is right.
-    pub fn true_clock(self) -> Clock {
-        Clock { offset_ms: AtomicI64::new(0), drift_ppm: 0 }
-    }
-
     /// A clock of this world.
     pub fn clock(self, chance: &Chance) -> Clock {
         let drift = i64::try_from(self.drift_ppm).expect("small");
@@ -81,13 +76,19 @@ pub struct Clock {
 }
 
 impl Clock {
+    /// A clock that is right.
+    pub fn right() -> Self {
+        Self { offset_ms: AtomicI64::new(0), drift_ppm: 0 }
+    }
+
     /// The time that it shows `since` the beginning of the world, in milliseconds since the Unix
     /// epoch.
     pub fn shows(&self, since: Duration) -> u64 {
-        let since_us = i64::try_from(micros(since)).expect("not that long");
-        let drift_us = since_us % SET_EVERY_US * self.drift_ppm / 1_000_000;
-        let since_ms = u64::try_from((since_us + drift_us).max(0) / 1_000).expect("not below zero");
-        (EPOCH_MS + since_ms).saturating_add_signed(self.offset_ms.load(Ordering::Relaxed))
+        let true_us = i64::try_from(micros(since)).expect("not that long");
+        let drift_us = true_us % SET_EVERY_US * self.drift_ppm / 1_000_000;
+        let counted_ms =
+            u64::try_from((true_us + drift_us).max(0) / 1_000).expect("not below zero");
+        (EPOCH_MS + counted_ms).saturating_add_signed(self.offset_ms.load(Ordering::Relaxed))
     }
 
     /// How long it truly takes until it has counted `duration`.

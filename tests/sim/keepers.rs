@@ -15,6 +15,7 @@ use lazarus::{
 use super::{
     builds::Build,
     chance::Chance,
+    clock::Clock,
     life::{Life, ProcessEnv},
     store::Way,
     world::World,
@@ -95,7 +96,7 @@ async fn audit(world: &Arc<World>, auditor: &Auditor) -> bool {
 
 /// A process of its own that audits, with a true clock.
 fn auditor(world: &Arc<World>, name: &str) -> Auditor {
-    let life = Life::begin(world.clocks.true_clock());
+    let life = Life::begin(Clock::right());
     let chance = Chance::new(world.seed, name);
     let timeline = world.timeline.clone();
     let env: Arc<dyn Env> = Arc::new(ProcessEnv { timeline, life: Arc::clone(&life), chance });

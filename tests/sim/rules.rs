@@ -181,13 +181,11 @@ impl Run {
                 let task = Task { step, iteration, attempt };
                 self.leases.insert((task, worker.clone()));
             }
-            Event::StepCompleted { step, iteration, .. } => {
+            Event::StepCompleted { step, iteration, .. }
+            | Event::ResultKept { step, iteration, .. } => {
                 return self.complete(step.clone(), *iteration);
             }
             Event::SleepEnded { step } => return self.complete(step.clone(), open(step)),
-            Event::ResultKept { step, iteration, .. } => {
-                return self.complete(step.clone(), *iteration);
-            }
             Event::ApprovalGranted { step, request, .. } => {
                 let iteration = open(step);
                 let is_new = self.requests.insert(request.clone());

@@ -21,6 +21,7 @@ use super::{
 };
 
 /// Everything that instances, workers and clients share.
+#[expect(clippy::struct_excessive_bools, reason = "what a world is like, drawn by lot")]
 pub struct World {
     pub seed: u64,
     pub timeline: Timeline,
