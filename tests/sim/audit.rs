@@ -1,27 +1,25 @@
-//! Watches every write to the bucket, and every promise that is made to somebody outside.
+//! Watches every write to the bucket, and whether the world goes on.
 //!
 //! Checked at each write: a log is a gapless hash chain that never changes; closed is final; time in
 //! it does not go back; a step has one result; an id has one live run, a request one run; nothing
 //! ends before it is due; a snapshot equals the fold; a run that needs attention has the wake entries
-//! that bring it back. Checked when somebody is told something: it is in the log.
+//! that bring it back. What people and workers are told is looked at in [`super::answers`].
 
 use std::{
-    collections::BTreeSet,
     sync::{Mutex, MutexGuard},
     time::Duration,
 };
 
 use bytes::Bytes;
 use lazarus::{
-    engine::{Record, Standing, Started},
     log::Key,
-    workflow::{Attention, Phase, RunId, Seq, State, Status, TaskToken, Timestamp},
+    workflow::{Attention, RunId, Timestamp},
 };
 use object_store::path::Path;
 
 use super::{
     builds,
-    rules::{Check, Known, Run, holds},
+    rules::{Check, Known, Run},
     trace::Trace,
     words::in_words,
 };
@@ -130,142 +128,6 @@ impl Audit {
         known.ids.values().find(|runs| runs.contains(&run))?.first().copied()
     }
 
-    /// A caller was told that its start is this run.
-    pub fn started(&self, intent: &str, started: &Started) {
-        let run = started.run;
-        let mut known = self.known();
-        let is_there = known.runs.contains_key(&run);
-        // Somebody else's run, where one was running: of that an answer may be told each time.
-        let first = if started.was_running {
-            run
-        } else {
-            *known.starts.entry(intent.to_owned()).or_insert(run)
-        };
-        drop(known);
-        self.blame(holds(is_there, || format!("the start {intent} is not in the log")));
-        self.blame(holds(first == run, || {
-            format!("the start {intent} came to run {first} and to run {run}")
-        }));
-    }
-
-    /// Whether the newest run of an id is closed, and did not complete.
-    pub fn has_failed(&self, execution: &str) -> bool {
-        let known = self.known();
-        let newest = known.ids.get(execution).and_then(|runs| known.runs.get(runs.last()?));
-        newest.is_some_and(|run| run.state.is_closed() && run.state.status != Status::Completed)
-    }
-
-    /// A caller was told that an execution can not be resumed: some run of it completed.
-    pub fn nothing_to_resume(&self, execution: &str, why: &str) {
-        let known = self.known();
-        let runs = known.ids.get(execution).cloned().unwrap_or_default();
-        let is_so = runs.iter().any(|run| known.runs[run].state.status == Status::Completed);
-        drop(known);
-        self.blame(holds(is_so, || format!("{execution} was not resumed: {why}")));
-    }
-
-    /// A worker was handed a task.
-    pub fn delivered(&self, token: &TaskToken, worker: &str) {
-        let lease = (token.task.clone(), worker.to_owned());
-        let is_there = self.known().runs.get_mut(&token.handle.run).is_some_and(|run| {
-            if run.waiting.get(&token.task.step).is_some_and(|waits| waits.0 == token.task) {
-                run.waiting.remove(&token.task.step);
-            }
-            run.leases.contains(&lease)
-        });
-        self.blame(holds(is_there, || format!("{worker} got {token} without a lease in the log")));
-    }
-
-    /// A worker was told that its result counts.
-    pub fn acknowledged(&self, token: &TaskToken, is_success: bool) {
-        let step = (token.task.step.clone(), token.task.iteration);
-        let is_there = self.known().runs.get(&token.handle.run).is_some_and(|run| {
-            if is_success { run.done.contains(&step) } else { run.answered.contains(&step) }
-        });
-        self.blame(holds(is_there, || format!("the result of {token} is not in the log")));
-    }
-
-    /// A worker was told that its result comes too late.
-    pub fn refused(&self, token: &TaskToken, why: &str) {
-        let step = (token.task.step.clone(), token.task.iteration);
-        let is_so = self.known().runs.get(&token.handle.run).is_some_and(|run| {
-            let is_over = run.state.open.get(&step.0).is_none_or(|open| {
-                open.iteration > step.1
-                    || matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
-            });
-            run.state.is_closed() || (is_over && run.answered.contains(&step))
-        });
-        self.blame(holds(is_so, || format!("the result of {token} was refused: {why}")));
-    }
-
-    /// A person was told that a request is applied.
-    pub fn applied(&self, request: &str) {
-        let is_there = self.known().runs.values().any(|run| run.requests.contains(request));
-        self.blame(holds(is_there, || format!("the request {request} is not in the log")));
-    }
-
-    /// A person was told that a step of a run does not wait for an answer.
-    pub fn does_not_wait(&self, run: RunId, (step, iteration): (&str, u32), why: &str) {
-        let waits = self.known().runs.get(&run).is_some_and(|run| {
-            let open = run.state.open.get(step).filter(|_| !run.state.is_closed());
-            open.is_some_and(|open| {
-                open.iteration == iteration && matches!(open.phase, Phase::Approval { .. })
-            })
-        });
-        self.blame(holds(!waits, || format!("step {step} of run {run} waits, but: {why}")));
-    }
-
-    /// The last commit of the newest run of an id.
-    pub fn newest(&self, execution: &str) -> Option<(RunId, Seq)> {
-        let known = self.known();
-        let run = known.ids.get(execution)?.last()?;
-        Some((*run, known.runs.get(run)?.state.seq))
-    }
-
-    /// Somebody was told how a run stands; `before` is what [`Self::newest`] said when it was asked.
-    pub fn described(&self, state: &State, before: Option<(RunId, Seq)>) {
-        let known = self.known();
-        let checked = known.runs.get(&state.run).map_or_else(
-            || Err(format!("run {} was described and is not in the log", state.run)),
-            |run| {
-                if before.is_some_and(|(newest, seq)| newest == state.run && state.seq < seq) {
-                    return Err(format!("run {} was described as it had been before", state.run));
-                }
-                let is_same = run.state.seq != state.seq || run.state == *state;
-                holds(is_same, || format!("run {} was described as it never was", state.run))
-            },
-        );
-        drop(known);
-        self.blame(checked);
-    }
-
-    /// Somebody listed all executions after everything had ended.
-    pub fn listed(&self, records: &[Record]) {
-        let known = self.known();
-        // A run that was resumed gives its place in lists to the one that goes on with it.
-        let resumed: BTreeSet<RunId> = known
-            .runs
-            .values()
-            .filter_map(|run| run.state.resumed.as_ref())
-            .map(|it| it.run)
-            .collect();
-        let shown = || known.runs.values().filter(|run| !resumed.contains(&run.state.run));
-        let missing = shown().find(|run| {
-            let standing = Standing::of(&run.state);
-            !records.iter().any(|record| {
-                record.run == run.state.run
-                    && record.status == standing
-                    && record.closed == run.state.closed
-            })
-        });
-        let checked = match missing {
-            None => holds(records.len() == shown().count(), || "runs are listed twice".to_owned()),
-            Some(run) => Err(format!("run {} is not listed as it stands", run.state.run)),
-        };
-        drop(known);
-        self.blame(checked);
-    }
-
     /// What is open, for the liveness check.
     pub fn open_runs(&self) -> Vec<String> {
         let known = self.known();
@@ -302,13 +164,13 @@ impl Audit {
         self.known().ids.keys().cloned().collect()
     }
 
-    fn blame(&self, checked: Check) {
+    pub(super) fn blame(&self, checked: Check) {
         if let Err(fault) = checked {
             self.trace.fault(fault);
         }
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
+    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().expect("one thread")
     }
 }

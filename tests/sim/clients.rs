@@ -125,14 +125,16 @@ impl Clients {
         if self.is_repeated("start sent twice at once") {
             let (again, clients, intent) = (send(0), Arc::clone(self), intent.clone());
             tokio::spawn(async move {
+                let asked_ms = clients.cluster.world.now_ms();
                 if let Ok(started) = again.await {
-                    clients.cluster.world.audit.started(&intent, &started);
+                    clients.cluster.world.audit.started(&intent, &started, asked_ms);
                 }
             });
         }
         let mut times = 0;
         loop {
             times += 1;
+            let asked_ms = self.cluster.world.now_ms();
             let answer = send(times).await;
             self.cluster.world.trace.note(|| match &answer {
                 Ok(started) => format!("{intent} is run {}", started.run),
@@ -140,7 +142,7 @@ impl Clients {
             });
             match answer {
                 Ok(started) => {
-                    self.cluster.world.audit.started(&intent, &started);
+                    self.cluster.world.audit.started(&intent, &started, asked_ms);
                     return started;
                 }
                 Err(error) if error.is_final() => {
@@ -259,8 +261,13 @@ impl Clients {
             engine.cancel(&Namespace::default(), &execution, "bob", &asked, "enough").await
         };
         let answer = self.cluster.ask_shielded(self.cluster.any(), PATIENCE, cancel).await;
-        if matches!(answer, Ok(Answer::Applied)) {
-            self.cluster.world.audit.applied(request);
+        let audit = &self.cluster.world.audit;
+        match answer {
+            Ok(Answer::Applied) => audit.applied(request),
+            Err(Unanswered::No(error)) if error.is_final() => {
+                audit.not_cancelled(seen.state.run, &error.to_string());
+            }
+            Ok(_) | Err(_) => {}
         }
     }
 

@@ -58,7 +58,7 @@ fn it() -> ExecutionId {
 #[test]
 fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
     for seed in 1..=3 {
-        let outcome = live_through(quiet(seed), |world| async move {
+        let outcome = live_through(&quiet(seed), |world| async move {
             let cluster = begun(&world).await;
             let poll = PollRequest {
                 namespace: Namespace::default(),
@@ -98,7 +98,7 @@ fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
 #[test]
 fn a_guard_that_is_found_after_the_end_offers_nothing() {
     for seed in 1..=3 {
-        let outcome = live_through(quiet(seed), |world| async move {
+        let outcome = live_through(&quiet(seed), |world| async move {
             let cluster = begun(&world).await;
             world.timeline.wait(Duration::from_mins(10)).await;
             let cancel = |engine: Engine| async move {

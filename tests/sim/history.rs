@@ -108,11 +108,11 @@ pub fn live(seed: u64, broken: Option<Broken>, is_read: bool) -> Outcome {
 
 /// Lives through the history of `seed` that is spared something.
 pub fn live_with(seed: u64, broken: Option<Broken>, is_read: bool, mercy: Mercy) -> Outcome {
-    live_through(World::new(seed, broken, is_read, mercy), story)
+    live_through(&World::new(seed, broken, is_read, mercy), story)
 }
 
 /// Lives through what `story` makes of a world.
-pub fn live_through<Story>(world: Arc<World>, story: impl FnOnce(Arc<World>) -> Story) -> Outcome
+pub fn live_through<Story>(world: &Arc<World>, story: impl FnOnce(Arc<World>) -> Story) -> Outcome
 where
     Story: Future<Output = ()> + Send + 'static,
 {
@@ -121,23 +121,23 @@ where
         Builder::new_current_thread().event_interval(u32::MAX).build().expect("a runtime");
     let panicked = heed(AssertUnwindSafe(|| {
         runtime.block_on(async {
-            let story = tokio::spawn(story(Arc::clone(&world)));
+            let story = tokio::spawn(story(Arc::clone(world)));
             // Whoever keeps the bucket can not be a task of its own: an audit is not to be sent.
             tokio::select! {
                 biased;
-                () = keepers::keep(&world) => {}
-                () = drive(&world, || story.is_finished()) => {}
+                () = keepers::keep(world) => {}
+                () = drive(world, || story.is_finished()) => {}
             }
             let is_audited = Cell::new(false);
             let audit = async {
-                keepers::audit_at_the_end(&world).await;
+                keepers::audit_at_the_end(world).await;
                 is_audited.set(true);
                 future::pending::<()>().await;
             };
             tokio::select! {
                 biased;
                 () = audit => {}
-                () = drive(&world, || is_audited.get()) => {}
+                () = drive(world, || is_audited.get()) => {}
             }
         });
     }));

@@ -12,6 +12,7 @@
     reason = "the simulated world has tasks, a terminal and a stopwatch of its own"
 )]
 
+mod answers;
 mod audit;
 mod broken;
 mod bucket;
@@ -178,7 +179,7 @@ fn every_broken_engine_is_noticed() {
 fn a_history_that_goes_wrong_is_shrunk_to_a_few_misfortunes() {
     for broken in [Broken::TimerMissing, Broken::OwnWriteReadAsLost, Broken::LateResultRefused] {
         let goes_wrong = |seed: &u64| live(*seed, Some(broken), false).fault.is_some();
-        let seed = (1..).find(goes_wrong).expect("a seed");
+        let seed = (1..=NOTICED_WITHIN).find(goes_wrong).expect("a seed");
         let whole = live(seed, Some(broken), false);
         let Shrunk { mercy, outcome, tries } = shrink(seed, Some(broken)).expect("it goes wrong");
         let left: u64 = outcome.misfortunes.values().sum();

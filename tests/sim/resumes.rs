@@ -47,10 +47,11 @@ impl Clients {
         tokio::spawn(async move {
             let (place, intent) = (clients.cluster.any(), request.request.clone());
             let start = |engine: Engine| async move { engine.start(request).await };
+            let asked_ms = clients.cluster.world.now_ms();
             let answer = clients.cluster.ask_shielded(place, PATIENCE, start).await;
             clients.cluster.world.trace.note(|| format!("{intent}: {answer:?}"));
             if let Ok(started) = answer {
-                clients.cluster.world.audit.started(&intent, &started);
+                clients.cluster.world.audit.started(&intent, &started, asked_ms);
             }
         });
     }
@@ -82,13 +83,13 @@ impl Clients {
         let asked = request.clone();
         let world = &self.cluster.world;
         let resume = |engine: Engine| async move { engine.resume(asked).await };
-        let place = self.cluster.any_new()?;
+        let (place, asked_ms) = (self.cluster.any_new()?, world.now_ms());
         let answer = self.cluster.ask_shielded(place, PATIENCE, resume).await;
         world.trace.note(|| format!("{intent}: {answer:?}"));
         match answer {
             Ok(started) => {
                 world.trace.count("resumption answered");
-                world.audit.started(&intent, &started);
+                world.audit.started(&intent, &started, asked_ms);
                 Some(Some(started))
             }
             Err(error) if error.is_final() => {

@@ -7,8 +7,8 @@ use super::resumed::resumes;
 use lazarus::{
     log::{Commit, Key, Sum},
     workflow::{
-        Attention, CommitFacts, Event, LossReason, Phase, RunId, State, StepName, Task, Timestamp,
-        WakeKind, fold,
+        Attention, CommitFacts, Event, LossReason, Phase, RunId, Seq, State, StepName, Task,
+        Timestamp, WakeKind, fold,
     },
 };
 
@@ -35,6 +35,10 @@ pub(super) struct Run {
     pub(super) leases: BTreeSet<(Task, String)>,
     /// The newest attempt of each step, if no worker has it yet, and since when it waits.
     pub(super) waiting: BTreeMap<StepName, (Task, u64)>,
+    /// How it stood after each commit but the newest.
+    pub(super) past: Vec<State>,
+    /// When the commit that closed it was applied, by the true clock.
+    pub(super) closed_ms: Option<u64>,
     /// Requests of people that are applied.
     pub(super) requests: BTreeSet<String>,
 }
@@ -78,12 +82,15 @@ impl Known {
                 answered: BTreeSet::new(),
                 leases: BTreeSet::new(),
                 waiting: BTreeMap::new(),
+                past: vec![],
+                closed_ms: None,
                 requests: BTreeSet::new(),
             };
             for event in &commit.events {
                 run.note(event)?;
             }
             run.is_as_in_snapshot(commit)?;
+            run.closed_ms = run.state.is_closed().then_some(now_ms);
             self.runs.insert(commit.run, run);
             return Ok(());
         }
@@ -101,8 +108,12 @@ impl Known {
                 self.calm_since.is_some_and(|from| from + skew_ms < commit.time.as_millis());
             run.wait_for_worker(event, is_calm.then_some(now_ms));
         }
-        run.state = fold(Some(run.state.clone()), facts, &commit.events).expect("it follows");
+        let state = fold(Some(run.state.clone()), facts, &commit.events).expect("it follows");
+        run.past.push(std::mem::replace(&mut run.state, state));
         run.sum = commit.sum;
+        if run.state.is_closed() {
+            run.closed_ms.get_or_insert(now_ms);
+        }
         run.is_as_in_snapshot(commit)
     }
 
@@ -173,6 +184,12 @@ impl Known {
 }
 
 impl Run {
+    /// How it stood after commit `seq`.
+    pub(super) fn at(&self, seq: Seq) -> Option<&State> {
+        let at = usize::try_from(seq).expect("few");
+        if at == self.past.len() { Some(&self.state) } else { self.past.get(at) }
+    }
+
     fn note(&mut self, event: &Event) -> Check {
         let open = |step: &StepName| self.state.open.get(step).map_or(1, |open| open.iteration);
         match event {

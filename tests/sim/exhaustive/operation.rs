@@ -73,7 +73,8 @@ impl Operation {
                 let (execution, by) = (it(), "ann".to_owned());
                 let (keeps_results, id) = (true, (*request).to_owned());
                 let asked = ResumeRequest { namespace, execution, keeps_results, by, request: id };
-                began(world, request, &engine.resume(asked).await)
+                let asked_ms = world.now_ms();
+                began(world, request, asked_ms, &engine.resume(asked).await)
             }
             Self::Submit { worker, token, work } => {
                 let submission = work.submission(token.task.iteration);
@@ -142,6 +143,7 @@ async fn start(
         Some(Broken::RequestsForgotten) => format!("{request}-{times}"),
         _ => request.to_owned(),
     };
+    let asked_ms = world.now_ms();
     let answer = engine
         .start(StartRequest {
             namespace: Namespace::default(),
@@ -155,17 +157,13 @@ async fn start(
             tags: vec![],
         })
         .await;
-    began(world, request, &answer)
+    began(world, request, asked_ms, &answer)
 }
 
-/// A request that began a run began that one; a request that found one found what is there.
-fn began(world: &World, request: &str, answer: &Result<Started, Error>) -> Said {
-    match answer {
-        Ok(started) if started.was_running => {
-            world.audit.started(&format!("{request}, which found {}", started.run), started);
-        }
-        Ok(started) => world.audit.started(request, started),
-        Err(_) => {}
+/// A request that was sent at `asked_ms` and began a run, or found one.
+fn began(world: &World, request: &str, asked_ms: u64, answer: &Result<Started, Error>) -> Said {
+    if let Ok(started) = answer {
+        world.audit.started(request, started, asked_ms);
     }
     said(answer)
 }

@@ -12,6 +12,7 @@ use super::{
     super::{
         builds::Build,
         chance::Chance,
+        clock::Clock,
         life::{Life, ProcessEnv},
         store::Way,
         world::World,
@@ -135,7 +136,7 @@ fn instance(
     remembers: bool,
     may_die: bool,
 ) -> Instance {
-    let life = Life::begin(world.clocks.true_clock());
+    let life = Life::begin(Clock::right());
     schedule.join(name, &life, may_die);
     let env = ProcessEnv {
         timeline: world.timeline.clone(),
