@@ -13,7 +13,7 @@ use lazarus::{
 };
 use object_store::{Error, Result, path::Path};
 
-use super::world::World;
+use super::{builds, world::World};
 
 /// One thing that is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,11 +58,13 @@ pub enum Broken {
     ReservationsStay,
     /// The commits of all generations of an id share their keys.
     KeysOfTheExecution,
+    /// An older engine passes over events that it does not know.
+    UnknownSkipped,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::GuardMissing,
         Self::OldGuardReliedOn,
         Self::TimerMissing,
@@ -83,7 +85,16 @@ impl Broken {
         Self::LadderWithoutOwnGuard,
         Self::ReservationsStay,
         Self::KeysOfTheExecution,
+        Self::UnknownSkipped,
     ];
+
+    /// The bytes of an object as an older build is given them.
+    pub fn older(self, bytes: Bytes) -> Bytes {
+        match self {
+            Self::UnknownSkipped => builds::without_unknown(&bytes).unwrap_or(bytes),
+            _ => bytes,
+        }
+    }
 
     /// The key that is meant by `key`.
     pub fn key(self, world: &World, key: &Path) -> Path {

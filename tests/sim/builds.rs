@@ -9,6 +9,8 @@ use lazarus::{
     log::{Commit, Error, Key, Sum},
 };
 
+use serde_json::{Map, Value};
+
 use super::chance::Chance;
 
 /// A version of the engine.
@@ -67,6 +69,24 @@ impl Build {
             .fold(body.to_owned(), |seen, (known, unknown)| seen.replace(known, unknown));
         format!("{seen},\"sum\":\"{}\"}}", Sum::of(seen.as_bytes())).into()
     }
+}
+
+/// The bytes of a commit as an engine sees them that passes over events that it does not know, and over
+/// what says that it must not.
+pub fn without_unknown(bytes: &Bytes) -> Option<Bytes> {
+    let mut commit: Map<String, Value> = serde_json::from_slice(bytes).ok()?;
+    let is_known = |event: &Value| !UNKNOWN.iter().any(|kind| kind.0 == kind_of(event));
+    let events = commit.get_mut("events")?.as_array_mut()?;
+    events.retain(is_known);
+    commit.insert("min_reader".to_owned(), 1.into());
+    commit.remove("sum")?;
+    let body = serde_json::to_string(&commit).ok()?;
+    let body = body.strip_suffix('}')?;
+    Some(format!("{body},\"sum\":\"{}\"}}", Sum::of(body.as_bytes())).into())
+}
+
+fn kind_of(event: &Value) -> String {
+    format!("\"k\":{}", event["k"])
 }
 
 /// Which builds a world has, the last of which reads all that any of them writes.

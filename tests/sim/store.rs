@@ -263,6 +263,10 @@ impl ObjectStore for Way {
             Ok(object)
         };
         let mut object = self.send(Op::Get, key.as_ref(), apply).await?;
+        object.bytes = match self.world.broken {
+            Some(broken) if !self.build.reads_all() => broken.older(object.bytes),
+            _ => object.bytes,
+        };
         object.bytes = self.build.sees(object.bytes);
         let meta = object.meta(key.as_ref());
         Ok(GetResult {
