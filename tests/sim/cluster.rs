@@ -164,9 +164,12 @@ impl Cluster {
 
     /// Starts an instance where none is.
     pub fn begin(self: &Arc<Self>, place: usize) {
-        if self.is_over.load(Ordering::Relaxed) {
-            return;
+        if !self.is_over.load(Ordering::Relaxed) {
+            self.start_at(place);
         }
+    }
+
+    fn start_at(self: &Arc<Self>, place: usize) {
         let (name, shape, build) = {
             let mut places = self.places();
             let at = &mut places[place];
@@ -370,6 +373,7 @@ impl Cluster {
     /// Retires everybody but the forgotten, and leaves one behind that does what it is asked; its
     /// place.
     pub async fn retire_to_one_command(self: &Arc<Self>) -> usize {
+        self.is_over.store(true, Ordering::Relaxed);
         for place in 0..self.count() {
             let is_frozen = self.node(place).is_some_and(|node| !node.life.is_running());
             if !(self.places()[place].is_forgotten && is_frozen) {
@@ -384,8 +388,7 @@ impl Cluster {
             is_forgotten: false,
         });
         let place = self.count() - 1;
-        self.begin(place);
-        self.is_over.store(true, Ordering::Relaxed);
+        self.start_at(place);
         place
     }
 

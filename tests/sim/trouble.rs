@@ -12,6 +12,8 @@ use super::{
     cluster::{Cluster, Place},
 };
 
+/// How long an instance goes on that thaws where another one has taken its place.
+const AFTER_THAW: Duration = Duration::from_mins(2);
 /// How many instances are frozen for hours, at most.
 const FORGOTTEN_MAX: usize = 3;
 /// What befalls instances between two requests; what comes twice is as likely again.
@@ -105,6 +107,8 @@ impl Cluster {
             if !node.life.is_running() && !node.life.is_dead() {
                 cluster.world.trace.note(|| format!("engine{place}: thaws"));
                 node.life.thaw();
+                cluster.world.timeline.wait(AFTER_THAW).await;
+                cluster.retire(place).await;
             }
         });
     }
