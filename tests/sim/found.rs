@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use lazarus::{
-    engine::{Engine, Filter, PollRequest, StartRequest},
+    engine::{Engine, Filter, PollRequest, StartRequest, TaskForWorker},
     workflow::{Definition, ExecutionId, Namespace, Step},
 };
 use serde_json::json;
@@ -20,11 +20,11 @@ use super::{
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn quiet(seed: u64) -> Arc<World> {
-    World::new(seed, None, false, Mercy::default())
+    World::new(seed, None, false, Mercy::full())
 }
 
-/// A quiet world with a workflow of one step that nobody works on, begun under the id `it`.
-async fn begun(world: &Arc<World>) -> Arc<Cluster> {
+/// A quiet world with a workflow of one step that nobody works on.
+async fn prepared(world: &Arc<World>) -> Arc<Cluster> {
     let cluster = Cluster::start(Arc::clone(world));
     let step = Step { name: "only".into(), ..Step::default() };
     let definition =
@@ -33,6 +33,17 @@ async fn begun(world: &Arc<World>) -> Arc<Cluster> {
         engine.put_blueprint(&Namespace::default(), definition, "python", false).await
     };
     cluster.ask(0, PATIENCE, put).await.expect("a blueprint");
+    cluster
+}
+
+/// The same, begun under the id `it`.
+async fn begun(world: &Arc<World>) -> Arc<Cluster> {
+    let cluster = prepared(world).await;
+    start(&cluster).await;
+    cluster
+}
+
+async fn start(cluster: &Cluster) {
     let request = StartRequest {
         namespace: Namespace::default(),
         workflow: "one".to_owned(),
@@ -46,7 +57,18 @@ async fn begun(world: &Arc<World>) -> Arc<Cluster> {
     };
     let start = |engine: Engine| async move { engine.start(request).await };
     cluster.ask(0, PATIENCE, start).await.expect("it starts");
-    cluster
+}
+
+/// Polls the first instance once; whether a task came.
+async fn poll(cluster: &Cluster, wait: Duration) -> Option<TaskForWorker> {
+    let poll = PollRequest {
+        namespace: Namespace::default(),
+        worker: "w".to_owned(),
+        wait,
+        connection: None,
+    };
+    let poll = |engine: Engine| async move { engine.poll(poll).await };
+    cluster.ask(0, PATIENCE, poll).await.expect("an answer")
 }
 
 fn it() -> ExecutionId {
@@ -60,14 +82,7 @@ fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
     for seed in 1..=3 {
         let outcome = live_through(&quiet(seed), |world| async move {
             let cluster = begun(&world).await;
-            let poll = PollRequest {
-                namespace: Namespace::default(),
-                worker: "w".to_owned(),
-                wait: Duration::from_secs(30),
-                connection: None,
-            };
-            let poll = |engine: Engine| async move { engine.poll(poll).await };
-            let task = cluster.ask(0, PATIENCE, poll).await.expect("an answer").expect("a task");
+            let task = poll(&cluster, Duration::from_secs(30)).await.expect("a task");
             let token = task.token.parse().expect("a token");
             let waits = Work::Approval(Duration::ZERO).submission(1);
             let submit = |engine: Engine| async move { engine.submit(&token, "w", waits).await };
@@ -109,6 +124,33 @@ fn a_guard_that_is_found_after_the_end_offers_nothing() {
             let left = left_over(&world);
             if !left.is_empty() {
                 world.trace.fault(format!("left over: {left:?}"));
+            }
+        });
+        assert_eq!(outcome.fault, None, "seed {seed}");
+    }
+}
+
+/// A poll ended while a commit gave it a task, and a function watches no reservation: the task waited
+/// for the end of its lease.
+#[test]
+fn a_task_whose_poll_ends_while_its_lease_is_written_waits_for_no_lease() {
+    for seed in 1..=60 {
+        let outcome = live_through(&quiet(seed), |world| async move {
+            let cluster = prepared(&world).await;
+            let polls = Arc::clone(&cluster);
+            let wait = Duration::from_millis(4 * world.seed);
+            let polled = tokio::spawn(async move { poll(&polls, wait).await });
+            start(&cluster).await;
+            let mut task = polled.await.expect("no panic");
+            if task.is_none() {
+                // The worker's next poll reaches another instance.
+                world.timeline.wait(Duration::from_secs(3)).await;
+                cluster.kill(0);
+                cluster.begin(0);
+                task = poll(&cluster, Duration::from_secs(6)).await;
+            }
+            if task.is_none() {
+                world.trace.fault("nobody gets the task".to_owned());
             }
         });
         assert_eq!(outcome.fault, None, "seed {seed}");
