@@ -48,7 +48,7 @@ pub async fn keep(world: &Arc<World>) {
             (Duration::from_secs(20), Duration::from_mins(3))
         };
         world.timeline.wait(chance.spread(least, most)).await;
-        match chance.pick(&[Chore::Audit, Chore::Scrub]) {
+        match chance.pick(&[Chore::Audit, Chore::Audit, Chore::Scrub]) {
             Chore::Audit => {
                 if audit(world, &auditor).await {
                     world.trace.count("audit beside the engines");

@@ -27,7 +27,7 @@ impl Clients {
             let intent = format!("resume-{}-{time}", request.request);
             let is_beside = request.execution.is_some()
                 && self.is_troubled.load(Ordering::Relaxed)
-                && self.chance.happens(300);
+                && self.chance.happens(450);
             if is_beside && self.cluster.world.trace.befalls("start beside a resumption") {
                 self.start_beside(request, time);
             }
