@@ -11,7 +11,8 @@ use lazarus::{
     log::{Commit, Encoded, Error, Key, NewCommit, Snapshots},
     workflow::{
         BlueprintRef, CommitFacts, Event, ExecutionId, FOLD_VERSION, Failure, Handle, LossReason,
-        Namespace, Payload, Resumed, RuleKind, RunId, Start, State, StepName, Timestamp, fold,
+        Namespace, Payload, Resumed, RuleKind, RunId, Start, State, StepName, Timestamp, Tombstone,
+        fold,
     },
 };
 use serde_json::json;
@@ -110,6 +111,19 @@ fn asked(step: &str, timeout_ms: Option<u64>) -> Event {
         timeout_ms,
         due: timeout_ms.map(|_| at(3600)),
     }
+}
+
+/// A tombstone, closed from the start.
+fn tombstone(run: u128) -> Vec<Event> {
+    let tombstone = Tombstone {
+        namespace: Namespace::default(),
+        execution: ExecutionId::known("Order 17").expect("a valid id"),
+        generation: 1,
+        run: RunId::from_random(run),
+        workflow: ("orders".to_owned(), 2),
+        deleted: (RunId::from_random(2), at(3_600)),
+    };
+    tombstone.events()
 }
 
 /// The logs, by folder: the events of each commit.
@@ -224,6 +238,7 @@ fn logs() -> Vec<(&'static str, Vec<Vec<Event>>)> {
         ("resumed", kept()),
         // The same as `routed`, by a fold that remembers which failures were caught.
         ("led_back", routed(9)),
+        ("deleted", vec![tombstone(10)]),
     ]
 }
 

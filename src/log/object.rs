@@ -57,6 +57,16 @@ impl RunLog {
         self.commit(&Key::of_start(handle)).await
     }
 
+    /// Commit `handle.seq` of the run, alone and not compared with others; none: it is not there.
+    /// 1 GET.
+    ///
+    /// # Errors
+    ///
+    /// As of any read; see [`RunLog::tail`].
+    pub async fn commit_of(&self, handle: &Handle) -> Result<Option<Commit>, Error> {
+        self.commit(&Key::of_commit(handle)).await
+    }
+
     /// The run that this generation of the id names; none: nobody has started it (yet). 1 GET.
     ///
     /// # Errors

@@ -330,6 +330,15 @@ pub enum Event {
         /// How long it was given, in milliseconds.
         timeout_ms: u64,
     },
+    /// Retention deletes the generation before this one. Only in commit 0, which is then a
+    /// *tombstone*: closed from the start, it keeps the number of that generation from being used
+    /// again.
+    ExecutionDeleted {
+        /// The run that is deleted.
+        run: RunId,
+        /// When that had closed.
+        closed: Timestamp,
+    },
 }
 
 /// All that is known when a run begins.
@@ -455,6 +464,7 @@ impl Event {
             Self::ExecutionFailed { .. } => "execution_failed",
             Self::ExecutionCancelled { .. } => "execution_cancelled",
             Self::ExecutionTimedOut { .. } => "execution_timed_out",
+            Self::ExecutionDeleted { .. } => "execution_deleted",
         }
     }
 
@@ -490,7 +500,20 @@ impl Event {
             | Self::ExecutionCompleted
             | Self::ExecutionFailed { .. }
             | Self::ExecutionCancelled { .. }
-            | Self::ExecutionTimedOut { .. } => None,
+            | Self::ExecutionTimedOut { .. }
+            | Self::ExecutionDeleted { .. } => None,
         }
+    }
+
+    /// Whether the run is closed from this event on.
+    pub fn closes(&self) -> bool {
+        matches!(
+            self,
+            Self::ExecutionCompleted
+                | Self::ExecutionFailed { .. }
+                | Self::ExecutionCancelled { .. }
+                | Self::ExecutionTimedOut { .. }
+                | Self::ExecutionDeleted { .. }
+        )
     }
 }

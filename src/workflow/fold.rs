@@ -250,6 +250,11 @@ impl Folder {
             Event::ExecutionTimedOut { timeout_ms } => {
                 self.end(Status::TimedOut { timeout_ms: *timeout_ms })?;
             }
+            Event::ExecutionDeleted { run, .. } => self.end(Status::Cancelled {
+                by: "retention".to_owned(),
+                request: String::new(),
+                reason: format!("run {run}, the generation before, is deleted"),
+            })?,
         }
         Ok(())
     }

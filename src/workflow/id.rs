@@ -116,6 +116,11 @@ impl ExecutionId {
         self.0.starts_with(MADE_ID_PREFIX)
     }
 
+    /// Whether it was made from a request's id, so that the same request would make it again.
+    pub fn is_of_request(&self) -> bool {
+        self.0.strip_prefix(MADE_ID_PREFIX).is_some_and(|rest| rest.starts_with("r-"))
+    }
+
     /// The id as the user knows it.
     pub fn as_str(&self) -> &str {
         &self.0

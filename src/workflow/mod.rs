@@ -27,6 +27,7 @@ mod rejection;
 mod retry;
 mod state;
 mod time;
+mod tombstone;
 mod values;
 
 pub use attention::{Attention, WakeKind};
@@ -50,4 +51,5 @@ pub use payload::{At, INLINE_BYTES_MAX, Json, Payload, Stored};
 pub use rejection::{InvalidId, Rejection};
 pub use state::{Deadline, Done, FOLD_VERSION, Guard, Iteration, OpenStep, Phase, State, Status};
 pub use time::Timestamp;
+pub use tombstone::{Tombstone, deleted_by};
 pub use values::{Values, reads};

@@ -152,7 +152,8 @@ impl Timeline {
             Event::ExecutionCompleted
             | Event::ExecutionFailed { .. }
             | Event::ExecutionCancelled { .. }
-            | Event::ExecutionTimedOut { .. } => self.steps.clear(),
+            | Event::ExecutionTimedOut { .. }
+            | Event::ExecutionDeleted { .. } => self.steps.clear(),
         }
     }
 
@@ -163,15 +164,7 @@ impl Timeline {
 
 /// Whether `entry` is the last of its run.
 pub(super) fn closes(entry: &Entry) -> bool {
-    matches!(
-        event_of(&entry.json),
-        Some(
-            Event::ExecutionCompleted
-                | Event::ExecutionFailed { .. }
-                | Event::ExecutionCancelled { .. }
-                | Event::ExecutionTimedOut { .. }
-        )
-    )
+    event_of(&entry.json).is_some_and(|event| event.closes())
 }
 
 /// An event of a newer server: its kind and the event itself say more than nothing.

@@ -20,6 +20,7 @@ pub(super) struct Words {
 }
 
 /// `event` in words; `at`: when it was committed, from which due times are told as lengths.
+#[expect(clippy::too_many_lines, reason = "one arm a kind: none can be forgotten")]
 pub(super) fn words(event: &Event, at: Timestamp) -> Words {
     let (subject, text) = match event {
         Event::ExecutionStarted(start) => (start.blueprint.name.clone(), started(start)),
@@ -119,6 +120,9 @@ pub(super) fn words(event: &Event, at: Timestamp) -> Words {
         Event::ExecutionTimedOut { timeout_ms } => {
             (String::new(), format!("its {} are over", length(Duration::from_millis(*timeout_ms))))
         }
+        Event::ExecutionDeleted { run, .. } => {
+            (String::new(), format!("run {run}, the one before, is deleted by retention"))
+        }
     };
     Words { subject, text }
 }
@@ -144,7 +148,8 @@ pub(super) fn style(event: &Event) -> Style {
         | Event::ConditionNotEvaluated { .. }
         | Event::StepRerouted { .. }
         | Event::SleepStarted { .. }
-        | Event::ApprovalRequested { .. } => CARE,
+        | Event::ApprovalRequested { .. }
+        | Event::ExecutionDeleted { .. } => CARE,
         Event::GuardArmed { .. }
         | Event::StepScheduled { .. }
         | Event::LeaseExtended { .. }
