@@ -1,7 +1,7 @@
 //! What an instance that stays up does by itself: walk once, scan, wake to the millisecond, give up
 //! reservations. A function does none of it; a schedule ticks for it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use futures::StreamExt;
 
@@ -65,6 +65,9 @@ impl Engine {
         loop {
             let beat = cadence.next(self.inner.env.now());
             self.inner.env.sleep(beat.wait).await;
+            if beat.kinds == [WakeKind::Timer] && self.stands_back() {
+                continue;
+            }
             loop {
                 match self.inner.ticker.tick(self, &beat.kinds).await {
                     Ok(progress) if progress.more => {}
@@ -76,6 +79,13 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// Whether a scan is left out for a LIST that retention made: once an hour, so that an idle instance
+    /// makes no more of them in any minute than its scans do.
+    fn stands_back(&self) -> bool {
+        let owed = &self.inner.lists_owed;
+        owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1)).is_ok()
     }
 
     /// Wakes the runs whose due times this process remembers.

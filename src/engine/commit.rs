@@ -425,7 +425,7 @@ pub(super) fn attention_of(guard: Guard) -> Attention {
     Attention { kind: WakeKind::Guard, due: guard.due, seq: guard.epoch }
 }
 
-fn no_such_run(handle: &Handle) -> Error {
+pub(super) fn no_such_run(handle: &Handle) -> Error {
     let what = format!(
         "run {} of execution {} is not in this store; it may be deleted, or the task id belongs to \
          another store",

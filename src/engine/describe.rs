@@ -10,7 +10,7 @@ use crate::{
     log::{self, Commit},
     workflow::{
         Answer, Command, ExecutionId, Generation, Handle, Json, Namespace, OpenStep, Payload,
-        Phase, RunId, State, StepName, Stored, Timestamp,
+        Phase, RunId, State, StepName, Stored, Timestamp, deleted_by,
     },
 };
 
@@ -73,7 +73,7 @@ impl Engine {
     }
 
     /// Key and stored bytes of each commit of the newest run, oldest first, unchecked: for an
-    /// incident.
+    /// incident; of a deleted execution its tombstone.
     ///
     /// # Errors
     ///
@@ -83,7 +83,9 @@ impl Engine {
         namespace: &Namespace,
         execution: &ExecutionId,
     ) -> Result<Vec<(String, Bytes)>, Error> {
-        let handle = self.newest_run(namespace, execution).await?;
+        let (generation, start) = self.newest_generation(namespace, execution).await?;
+        let (namespace, execution) = (namespace.clone(), execution.key());
+        let handle = Handle { namespace, execution, generation, run: start.run, seq: 0 };
         Ok(self.inner.log.raw(&handle).await?)
     }
 
@@ -199,8 +201,28 @@ impl Engine {
         Ok(Handle { namespace, execution, generation, run: start.run, seq: 0 })
     }
 
-    /// The newest generation of an execution id, and its start commit.
+    /// The newest generation of an execution id, and its start commit, unless that is a tombstone.
     pub(super) async fn newest_start(
+        &self,
+        namespace: &Namespace,
+        execution: &ExecutionId,
+    ) -> Result<(Generation, Commit), Error> {
+        let (generation, start) = self.newest_generation(namespace, execution).await?;
+        match deleted_by(&start.events) {
+            None => Ok((generation, start)),
+            Some((_, closed)) => Err(Error::NotFound {
+                what: format!(
+                    "execution `{execution}` in namespace `{namespace}` closed on {} and was deleted \
+                     by retention on {}; its id can be used again",
+                    day(closed),
+                    day(start.time)
+                ),
+            }),
+        }
+    }
+
+    /// The newest generation of an execution id, and its start commit, a tombstone's too.
+    async fn newest_generation(
         &self,
         namespace: &Namespace,
         execution: &ExecutionId,
@@ -255,6 +277,13 @@ fn why(open: &OpenStep) -> String {
         }
         Some(_) | None => format!("lost its worker {}", times(open.losses)),
     }
+}
+
+/// The day of `time`, in UTC.
+fn day(time: Timestamp) -> String {
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let time = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
+    time.strftime("%Y-%m-%d").to_string()
 }
 
 fn times(count: u32) -> String {

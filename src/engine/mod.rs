@@ -16,6 +16,7 @@ mod effects;
 mod poll;
 mod resume;
 mod resurrect;
+mod retain;
 mod start;
 mod task;
 
@@ -28,12 +29,16 @@ pub use crate::{
     dispatch::WorkerRecord,
     log::{Format, StoredBlueprint},
     maintenance::{
-        Auditor, DeadRun, Deed, Filter, Finding, Mended, Page, Record, Severity, Standing, Summary,
+        Auditor, DeadRun, Deed, Deletion, Fate, Filter, Finding, Keep, Mended, Page, Record,
+        Retained, RetentionPolicy, Severity, Standing, Summary,
     },
     wake::Progress,
 };
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
 
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -41,7 +46,7 @@ use crate::{
     dispatch::{Board, Offers, RESERVATION, Workers},
     env::Env,
     log::{Blueprints, RunLog},
-    maintenance::{Dead, Feed},
+    maintenance::{Dead, Feed, Retention},
     store::{self, Layout, LayoutError, Store},
     wake::{Limits, Near, Ticker, WakeIndex},
     workflow::{Handle, Policy},
@@ -87,6 +92,9 @@ struct Inner {
     workers: Workers,
     feed: Feed,
     dead: Dead,
+    retention: Retention,
+    /// LISTs of retention that a scan of the timers makes up for.
+    lists_owed: AtomicU64,
     slots: cache::Slots,
     memory: cache::Memory,
     shelf: blueprints::Shelf,
@@ -140,6 +148,8 @@ impl Engine {
             workers: Workers::new(store.clone()),
             feed: Feed::new(store.clone(), env.clone(), config.cache_bytes / 8),
             dead: Dead::new(store.clone()),
+            retention: Retention::new(store.clone(), env.clone()),
+            lists_owed: AtomicU64::new(0),
             slots: cache::Slots::default(),
             memory: cache::Memory::new(config.cache_bytes),
             shelf: blueprints::Shelf::default(),

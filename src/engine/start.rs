@@ -16,7 +16,7 @@ use crate::{
     log::{self, Append, Commit, Snapshots},
     workflow::{
         self, BlueprintRef, Draft, Event, ExecutionId, Generation, Guard, Handle, Payload, Resumed,
-        RunId, Setting, Start, Timestamp, Values,
+        RunId, Setting, Start, Timestamp, Values, deleted_by,
     },
 };
 
@@ -54,8 +54,10 @@ impl Engine {
             let place = match self.place(&request).await? {
                 Place::Taken(started) => return Ok(started),
                 Place::Free(execution, generation) => (execution, generation),
+                Place::Deleted => continue,
             };
-            let run = NewRun { place, kept: vec![], resumed: None, calls: Calls::default() };
+            let run =
+                NewRun { place, kept: vec![], resumed: None, calls: Calls::default() };
             if let Some(started) = self.start_at(&request, run).await? {
                 return Ok(started);
             }
@@ -80,8 +82,16 @@ impl Engine {
             return Ok(Place::Taken(answer(winner, start.time, false)));
         }
         let handle = handle_of(winner);
-        let newest = self.inner.log.newest(&handle).await?;
-        if newest.is_some_and(|tail| tail.state().is_closed()) {
+        let is_tombstone = deleted_by(&start.events).is_some();
+        let is_closed = if is_tombstone {
+            true
+        } else {
+            let Some(newest) = self.inner.log.newest(&handle).await? else {
+                return Ok(Place::Deleted);
+            };
+            newest.state().is_closed()
+        };
+        if is_closed {
             if let Some(earlier) = self.started_earlier(&request.request, &handle).await? {
                 return Ok(Place::Taken(earlier));
             }
@@ -194,6 +204,9 @@ impl Engine {
                 assigned.cancel();
                 // Whether ours is in is decided: it is not, and its guard guards nothing.
                 self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                if deleted_by(&winner.events).is_some() {
+                    return Ok(None);
+                }
                 let start = started_by(&winner)?;
                 let is_ours = is_same_request(start, request);
                 Ok(Some(answer(start, winner.time, !is_ours)))
@@ -266,6 +279,8 @@ enum Place {
     Free(ExecutionId, Generation),
     /// This execution is.
     Taken(Started),
+    /// Who was there is deleted meanwhile: look again.
+    Deleted,
 }
 
 /// The start that a start commit carries.

@@ -7,10 +7,13 @@ use std::{
 
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::{Engine, Error, cache::Loaded};
-use crate::workflow::{
-    Arguments, At, ExecutionId, Handle, INPUTS, Json, RunId, StepName, Stored, Timestamp,
-    arguments, unwrapped,
+use super::{Engine, Error, cache::Loaded, commit::no_such_run};
+use crate::{
+    log,
+    workflow::{
+        Arguments, At, ExecutionId, Handle, INPUTS, Json, RunId, StepName, Stored, Timestamp,
+        arguments, unwrapped,
+    },
 };
 
 /// How many payloads of one run are read at once.
@@ -118,7 +121,18 @@ impl Engine {
         if let Some(value) = self.inner.memory.payload(run, stored.at) {
             return Ok(value);
         }
-        let value = self.inner.log.payload(handle, stored.at).await?;
+        let value = match self.inner.log.payload(handle, stored.at).await {
+            Ok(value) => value,
+            // A run that is being deleted has lost its start before it loses anything else.
+            Err(error @ log::Error::Corrupt { .. }) => {
+                return Err(if self.inner.log.names_run(handle).await? {
+                    error.into()
+                } else {
+                    no_such_run(handle)
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
         self.inner.memory.put_payload(run, stored.at, Arc::clone(&value), stored.bytes);
         Ok(value)
     }

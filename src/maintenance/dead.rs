@@ -1,5 +1,7 @@
 //! Runs that were taken out of the way: nothing looks at them until somebody says so.
 
+use std::collections::HashSet;
+
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStoreExt, PutPayload, path::Path};
 
@@ -8,7 +10,7 @@ use crate::{
     maintenance::DeadRun,
     store::Store,
     wake::WakeIndex,
-    workflow::{Attention, Handle, Timestamp, WakeKind},
+    workflow::{Attention, Handle, RunId, Timestamp, WakeKind},
 };
 
 /// How many objects are read at once.
@@ -61,6 +63,19 @@ impl Dead {
             .await?;
         runs.sort_by(|a, b| (a.since, &a.handle).cmp(&(b.since, &b.handle)));
         Ok(runs)
+    }
+
+    /// Which runs they are. Costs 1 LIST for each 1,000.
+    pub(super) async fn runs(&self) -> Result<HashSet<RunId>, log::Error> {
+        let prefix = Key::dead_prefix();
+        let objects = self.store.objects().list(Some(&prefix));
+        let keys = objects.map_ok(|object| Key::parse(&object.location));
+        let runs = keys.try_filter_map(async |key| {
+            Ok(if let Some(Key::Dead { handle }) = key { Some(handle.run) } else { None })
+        });
+        runs.try_collect()
+            .await
+            .map_err(|error| log::Error::of_store("list", prefix.as_ref(), error))
     }
 
     /// Has the run looked at again: puts a timer that is due at `now`, then deletes the record.

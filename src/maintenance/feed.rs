@@ -17,10 +17,14 @@ use std::{
     time::Duration,
 };
 
-use object_store::{ObjectStoreExt, PutPayload};
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::{ObjectStoreExt, PutPayload, path::Path};
 use tokio_util::sync::CancellationToken;
 
-use super::{batch, listing::Listing};
+use super::{
+    batch,
+    listing::{Listing, Object},
+};
 use crate::{
     env::Env,
     log::{self, Key},
@@ -145,6 +149,62 @@ impl Feed {
         self.listing.page(namespace, filter, offset, limit).await
     }
 
+    /// Every object of the feed. Costs 1 LIST for each 1,000, and 1 GET for each that is not cached.
+    ///
+    /// # Errors
+    ///
+    /// [`log::Error::Unavailable`], [`log::Error::Throttled`]: ask again later.
+    pub(super) async fn objects(&self) -> Result<Vec<Object>, log::Error> {
+        self.listing.objects().await
+    }
+
+    /// Writes `records` into objects of their own, at once, and gives these. Costs 1 PUT for each
+    /// 4 MiB of them.
+    ///
+    /// # Errors
+    ///
+    /// [`log::Error::Unavailable`], [`log::Error::Throttled`]: some may be in the store.
+    pub(super) async fn write_apart(
+        &self,
+        records: Vec<Arc<Record>>,
+    ) -> Result<Vec<Object>, log::Error> {
+        let mut objects = vec![];
+        let mut rest = &records[..];
+        while !rest.is_empty() {
+            let n = self.written.fetch_add(1, Ordering::Relaxed);
+            let batch = Batch::new(n, self.env.now());
+            let mut body = vec![];
+            let mut count = 0;
+            while count < rest.len() && body.len() <= BATCH_BYTES_MAX {
+                batch::write(&rest[count], &mut body);
+                count += 1;
+            }
+            let (records, left) = rest.split_at(count);
+            rest = left;
+            let (path, bytes) = (self.key(&batch).path(), body.len() as u64);
+            *batch.body.lock().unwrap_or_else(PoisonError::into_inner) = body;
+            self.write(&batch).await.into_result()?;
+            objects.push(Object { path, bytes, is_whole: true, records: records.into() });
+        }
+        Ok(objects)
+    }
+
+    /// Deletes objects of the feed. Costs 1 DELETE each.
+    ///
+    /// # Errors
+    ///
+    /// [`log::Error::Unavailable`], [`log::Error::Throttled`]: some may be there still.
+    pub(super) async fn delete(&self, paths: Vec<Path>) -> Result<(), log::Error> {
+        let paths = stream::iter(paths.into_iter().map(Ok)).boxed();
+        let deleted = self.store.objects().delete_stream(paths);
+        let deleted = deleted.try_for_each(|_| std::future::ready(Ok(())));
+        deleted.await.map_err(|error| log::Error::of_store("delete", "feed", error))
+    }
+
+    fn key(&self, batch: &Batch) -> Key {
+        Key::Feed { hour: batch.opened, instance: self.instance.clone(), n: batch.n }
+    }
+
     fn open(&self) -> MutexGuard<'_, Option<Arc<Batch>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,8 +258,7 @@ impl Feed {
     }
 
     async fn write(&self, batch: &Batch) -> Outcome {
-        let (hour, instance, n) = (batch.opened, self.instance.clone(), batch.n);
-        let key = Key::Feed { hour, instance, n }.path();
+        let key = self.key(batch).path();
         let body = batch.body.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match self.store.objects().put(&key, PutPayload::from(body)).await {
             Ok(_) => Outcome::Written,

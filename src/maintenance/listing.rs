@@ -37,6 +37,21 @@ pub(super) struct Listing {
 struct Batch {
     records: Arc<[Arc<Record>]>,
     bytes: u64,
+    /// Each of its lines could be read.
+    is_whole: bool,
+}
+
+/// One object of the feed.
+#[derive(Clone, Debug)]
+pub(super) struct Object {
+    /// Where it stands.
+    pub(super) path: Path,
+    /// Its length.
+    pub(super) bytes: u64,
+    /// Each of its lines could be read: else it may hold what this build knows nothing of.
+    pub(super) is_whole: bool,
+    /// What it holds.
+    pub(super) records: Arc<[Arc<Record>]>,
 }
 
 /// Weighs a batch by twice its size in the store, which is about its size in memory.
@@ -68,13 +83,33 @@ impl Listing {
         for run in resumed {
             newest.remove(&run);
         }
-        let mut wanted: Vec<_> = newest.into_values().filter(|it| passes(it, filter)).collect();
+        let is_wanted = |it: &Arc<Record>| it.deleted.is_none() && passes(it, filter);
+        let mut wanted: Vec<_> = newest.into_values().filter(is_wanted).collect();
         wanted.sort_by(|a, b| order(a).cmp(&order(b)));
         let total = wanted.len();
         let records: Vec<Record> =
             wanted.into_iter().skip(offset).take(limit).map(Arc::unwrap_or_clone).collect();
         let has_more = offset.saturating_add(records.len()) < total;
         Ok(Page { records, total, has_more })
+    }
+
+    /// Every object of the feed, in the order of their keys.
+    pub(super) async fn objects(&self) -> Result<Vec<Object>, log::Error> {
+        let prefix = Key::feed_prefix();
+        let listed = self.store.objects().list(Some(&prefix));
+        let mut objects: Vec<Object> = listed
+            .map_err(|error| log::Error::of_store("list", prefix.as_ref(), error))
+            .try_filter(|object| future::ready(Key::parse(&object.location).is_some()))
+            .map_ok(async |object| {
+                let path = object.location.clone();
+                let Batch { records, bytes, is_whole } = self.batch(object).await?;
+                Ok(Object { path, bytes, is_whole, records })
+            })
+            .try_buffer_unordered(READS)
+            .try_collect()
+            .await?;
+        objects.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        Ok(objects)
     }
 
     /// The newest record of each run of the namespace.
@@ -113,7 +148,9 @@ impl Listing {
             Err(error) => return Err(log::Error::of_store("read", key.as_ref(), error)),
         };
         report(&key, &lines);
-        let batch = Batch { records: lines.records.into_iter().map(Arc::new).collect(), bytes };
+        let is_whole = lines.newer + lines.unreadable == 0;
+        let records = lines.records.into_iter().map(Arc::new).collect();
+        let batch = Batch { records, bytes, is_whole };
         if let Some(read) = &self.read {
             read.insert(key, batch.clone());
         }
@@ -137,7 +174,7 @@ fn keep_newest(newest: &mut HashMap<RunId, Arc<Record>>, record: &Arc<Record>) {
             place.insert(Arc::clone(record));
         }
         hash_map::Entry::Occupied(mut place) => {
-            if record.seq > place.get().seq {
+            if record.rank() > place.get().rank() {
                 place.insert(Arc::clone(record));
             }
         }

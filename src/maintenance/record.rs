@@ -2,9 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::log::PAYLOAD_BYTES_MAX;
 use crate::workflow::{
-    ExecutionId, Failure, Generation, Namespace, OpenStep, Phase, RunId, State, Status, Timestamp,
-    Version,
+    ExecutionId, Failure, Generation, Handle, Namespace, OpenStep, Phase, RunId, State, Status,
+    Timestamp, Version,
 };
 
 /// What to list.
@@ -82,6 +83,13 @@ pub struct Record {
     pub closed: Option<Timestamp>,
     /// How many steps it has, and how many of them are over.
     pub steps: (u32, u32),
+    /// Since when retention deletes it: lists leave it out. Set on a copy of the last record, before
+    /// anything of the run goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<Timestamp>,
+    /// Whether the run may have blobs; only where it surely names none does the line say so.
+    #[serde(rename = "blobs", default = "yes", skip_serializing_if = "is_yes")]
+    pub may_have_blobs: bool,
     /// Why it did not complete.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Failure>,
@@ -133,6 +141,8 @@ impl Record {
             status: Standing::of(state),
             started: state.started,
             closed: state.closed,
+            deleted: None,
+            may_have_blobs: !names_no_blob(state),
             steps: (count(steps), count(state.steps_over(steps))),
             error: state.status.ending(),
             resumes: state.resumed.as_ref().map(|resumed| resumed.run),
@@ -140,4 +150,44 @@ impl Record {
             tags: state.tags.clone(),
         }
     }
+
+    /// The run, at the commit that the record knows.
+    pub fn handle(&self) -> Handle {
+        Handle {
+            namespace: self.namespace.clone(),
+            execution: self.execution.key(),
+            generation: self.generation,
+            run: self.run,
+            seq: self.seq,
+        }
+    }
+
+    /// Of two records of a run the one with the higher rank holds: one that says that the run is
+    /// deleted before any other, then the one that knows more commits.
+    pub(in crate::maintenance) fn rank(&self) -> (Option<Timestamp>, u64) {
+        (self.deleted, self.seq)
+    }
+}
+
+/// Whether no commit of a closed run can name a blob: each of its payloads became an output, and all
+/// outputs still stand in the state with their lengths. Else it is not known.
+fn names_no_blob(state: &State) -> bool {
+    let is_plain = state.iterations.is_empty()
+        && state.requests.is_empty()
+        && state.skipped.is_empty()
+        && state.chosen.is_empty()
+        && state.caught.is_empty()
+        && state.resumed.is_none();
+    let outputs = state.done.keys().filter_map(|step| state.output(step));
+    let mut lengths = outputs.map(|output| output.bytes).chain([state.input.bytes]);
+    state.status == Status::Completed && is_plain && lengths.all(|bytes| bytes <= PAYLOAD_BYTES_MAX)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_yes(may: &bool) -> bool {
+    *may
+}
+
+fn yes() -> bool {
+    true
 }

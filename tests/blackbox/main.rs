@@ -37,6 +37,7 @@ mod graph;
 mod instances;
 mod kill;
 mod resume;
+mod retention;
 mod sleepers;
 mod start;
 mod support;

@@ -50,6 +50,8 @@ pub(crate) enum Fault {
     OwnAlreadyExists,
     /// Not applied; answers `AlreadyExists` though there may be no object (S3's 409).
     Conflict,
+    /// Applied; answered when [`FaultyStore::open`] is called.
+    AnswerLate,
     /// Not applied, never answered.
     Hang,
     /// A put whose condition is ignored.
@@ -106,6 +108,7 @@ struct State {
     log: Vec<(Op, String)>,
     held: Vec<BoxFuture<'static, ()>>,
     crash: Option<Crash>,
+    waiting: usize,
 }
 
 impl State {
@@ -140,12 +143,13 @@ impl State {
 pub(crate) struct FaultyStore {
     inner: Arc<dyn ObjectStore>,
     state: Arc<Mutex<State>>,
+    gate: Arc<tokio::sync::Notify>,
 }
 
 impl FaultyStore {
     /// In front of `inner`, without any fault yet.
     pub(crate) fn over(inner: Arc<dyn ObjectStore>) -> Self {
-        Self { inner, state: Arc::default() }
+        Self { inner, state: Arc::default(), gate: Arc::default() }
     }
 
     /// This store as `Store::wrap` takes it.
@@ -196,6 +200,24 @@ impl FaultyStore {
         }
     }
 
+    /// Answers what [`Fault::AnswerLate`] held back.
+    pub(crate) fn open(&self) {
+        self.gate.notify_waiters();
+    }
+
+    /// Waits for the next [`Self::open`].
+    async fn opened(&self) {
+        let opened = self.gate.notified();
+        self.state().waiting += 1;
+        opened.await;
+        self.state().waiting -= 1;
+    }
+
+    /// How many requests wait to be answered late.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state().waiting
+    }
+
     /// Every request so far, in order, with its key.
     pub(crate) fn log(&self) -> Vec<(Op, String)> {
         self.state().log.clone()
@@ -228,15 +250,19 @@ impl FaultyStore {
                 Err(already_exists(key))
             }
             Some(Fault::Conflict) => Err(already_exists(key)),
+            Some(Fault::AnswerLate) => {
+                let answer = write.await;
+                self.opened().await;
+                answer
+            }
             Some(Fault::Hang) => future::pending().await,
         }
     }
 
     /// What befalls a read, which returns whether it may find something.
-    async fn read(&self, op: Op, key: &str) -> Result<bool> {
-        let fault = self.state().next(op, key);
+    async fn read(fault: Option<Fault>) -> Result<bool> {
         match fault {
-            None | Some(Fault::IgnoreCondition) => Ok(true),
+            None | Some(Fault::IgnoreCondition | Fault::AnswerLate) => Ok(true),
             Some(Fault::ShowNothing) => Ok(false),
             Some(Fault::Hang) => future::pending().await,
             Some(
@@ -258,7 +284,8 @@ impl FaultyStore {
         let faulty = self.clone();
         let prefix = prefix.map(ToString::to_string).unwrap_or_default();
         let listed = async move {
-            let found = faulty.read(Op::List, &prefix).await?;
+            let fault = faulty.state().next(Op::List, &prefix);
+            let found = Self::read(fault).await?;
             let entries = if found { entries } else { futures::stream::empty().boxed() };
             Ok::<_, Error>(entries)
         };
@@ -315,7 +342,13 @@ impl ObjectStore for FaultyStore {
     }
 
     async fn get_opts(&self, key: &Path, how: GetOptions) -> Result<GetResult> {
-        if self.read(Op::Get, key.as_ref()).await? {
+        let fault = self.state().next(Op::Get, key.as_ref());
+        if fault == Some(Fault::AnswerLate) {
+            let answer = self.inner.get_opts(key, how).await;
+            self.opened().await;
+            return answer;
+        }
+        if Self::read(fault).await? {
             return self.inner.get_opts(key, how).await;
         }
         Err(Error::NotFound { path: key.to_string(), source: "by order".into() })
@@ -354,7 +387,8 @@ impl ObjectStore for FaultyStore {
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let text = prefix.map(ToString::to_string).unwrap_or_default();
         let mut found = self.inner.list_with_delimiter(prefix).await?;
-        if !self.read(Op::List, &text).await? {
+        let fault = self.state().next(Op::List, &text);
+        if !Self::read(fault).await? {
             found.objects.clear();
             found.common_prefixes.clear();
         }

@@ -483,6 +483,8 @@ mod tests {
             status: Standing::Cancelled,
             started: Timestamp::from_millis(1_000_000),
             closed: Some(Timestamp::from_millis(1_003_000)),
+            deleted: None,
+            may_have_blobs: true,
             steps: (2, 1),
             error: None,
             resumes: None,

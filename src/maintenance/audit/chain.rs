@@ -8,7 +8,8 @@ use super::finding::{Finding, LOST, RESTORE};
 use crate::{
     log::{self, Commit, Key, Sum},
     workflow::{
-        BlueprintRef, CommitFacts, Event, FOLD_VERSION, Payload, RunId, Seq, State, Timestamp, fold,
+        BlueprintRef, CommitFacts, Event, FOLD_VERSION, Payload, RunId, Seq, State, Timestamp,
+        deleted_by, fold,
     },
 };
 
@@ -21,8 +22,10 @@ pub(super) struct Chain {
     pub(super) state: Option<State>,
     /// The run, as the start commit names it; none: that could not be read.
     pub(super) run: Option<RunId>,
-    /// The blueprint that the start commit pins.
+    /// The blueprint that the start commit pins; a tombstone pins none.
     pub(super) blueprint: Option<BlueprintRef>,
+    /// It is the tombstone of a generation that was deleted.
+    pub(super) is_tombstone: bool,
     /// Blobs that the commits since the last [`Chain::take_blobs`] name, and how long they are.
     blobs: Vec<(String, u64)>,
     last: Option<Last>,
@@ -72,7 +75,8 @@ impl Chain {
         self.last = Some(Last { seq, sum: commit.sum, time: commit.time });
         if let Some(Event::ExecutionStarted(start)) = commit.events.first() {
             self.run = Some(commit.run);
-            self.blueprint = Some(start.blueprint.clone());
+            self.is_tombstone = deleted_by(&commit.events).is_some();
+            self.blueprint = Some(start.blueprint.clone()).filter(|_| !self.is_tombstone);
         }
         self.blobs.extend(commit.events.iter().filter_map(Event::payload).filter_map(blob));
         self.fold(key, &commit, bytes);

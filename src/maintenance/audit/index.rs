@@ -14,7 +14,7 @@ use crate::{
     maintenance::{Record, Standing, batch},
     store::Store,
     wake::Entry,
-    workflow::{Handle, RunId, Task, Timestamp},
+    workflow::{Handle, RunId, Seq, Task, Timestamp},
 };
 
 /// How many batches of the feed are read at once.
@@ -51,8 +51,17 @@ pub(super) struct Listed {
     pub(super) handle: Handle,
     /// Where it stands.
     pub(super) standing: Standing,
+    /// Since when retention deletes it.
+    pub(super) deleted: Option<Timestamp>,
     /// The batch that says so.
     pub(super) path: Path,
+}
+
+impl Listed {
+    /// Which of two records holds.
+    fn rank(&self) -> (Option<Timestamp>, Seq) {
+        (self.deleted, self.handle.seq)
+    }
 }
 
 impl OfRun {
@@ -165,24 +174,22 @@ impl Indexes {
             for record in lines.records {
                 summary.records += 1;
                 if only.is_none_or(|only| only.contains(&record.run)) {
-                    self.add_record(record, &path);
+                    self.add_record(&record, &path);
                 }
             }
         }
         Ok(())
     }
 
-    fn add_record(&mut self, record: Record, path: &Path) {
-        let handle = Handle {
-            namespace: record.namespace,
-            execution: record.execution.key(),
-            generation: record.generation,
-            run: record.run,
-            seq: record.seq,
-        };
+    fn add_record(&mut self, record: &Record, path: &Path) {
         let place = &mut self.runs.entry(record.run).or_default().listed;
-        if place.as_ref().is_none_or(|known| known.handle.seq < handle.seq) {
-            *place = Some(Listed { handle, standing: record.status, path: path.clone() });
+        if place.as_ref().is_none_or(|known| known.rank() < record.rank()) {
+            *place = Some(Listed {
+                handle: record.handle(),
+                standing: record.status,
+                deleted: record.deleted,
+                path: path.clone(),
+            });
         }
     }
 }

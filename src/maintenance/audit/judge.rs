@@ -194,6 +194,8 @@ impl Judged<'_> {
                     self.write_record();
                 }
             }
+            // Retention puts it out of the lists first of all; what it left undone it goes on with.
+            Some(Listed { deleted: Some(_), .. }) => {}
             Some(Listed { handle, path, .. }) if handle.seq > state.seq => {
                 let what = format!(
                     "it knows commit {} of run {}, whose log ends at {}",
@@ -201,7 +203,7 @@ impl Judged<'_> {
                 );
                 self.findings.push(Finding::fault(path, what, LOST));
             }
-            Some(Listed { handle, standing, path }) if *standing != Standing::of(state) => {
+            Some(Listed { handle, standing, path, .. }) if *standing != Standing::of(state) => {
                 let what = format!("it shows run {} as {standing:?}", state.run);
                 let what = format!("{what}, which is {:?}", Standing::of(state));
                 self.findings.push(Finding::note(path, what, SCRUB));
@@ -291,7 +293,7 @@ pub(super) fn judge_unnamed(of: &OfRun, now: Timestamp) -> (Vec<Finding>, Mend) 
         findings.push(Finding::note(&offer.path, what, SCRUB));
         mend.retract.push(offer.path.clone());
     }
-    if let Some(Listed { handle, path, .. }) = &of.listed {
+    if let Some(Listed { handle, path, deleted: None, .. }) = &of.listed {
         let what =
             format!("lists know run {}, and {} is not there", handle.run, Key::of_start(handle));
         findings.push(Finding::fault(path, what, LOST));

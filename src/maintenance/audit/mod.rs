@@ -33,7 +33,7 @@ use object_store::path::Path;
 
 use self::{
     execution::{Group, Groups, Looked, Mark},
-    index::{Indexes, OfRun, listed},
+    index::{Indexes, Listed, OfRun, listed},
     judge::judge_unnamed,
     orphans::{GONE_FOR, Named},
     shelf::Shelf,
@@ -87,6 +87,8 @@ struct Pass {
     summary: Summary,
     named: Named,
     suspects: Vec<Suspect>,
+    /// Runs that lists knew and no start commit names.
+    missing: HashSet<RunId>,
 }
 
 impl Auditor {
@@ -137,6 +139,7 @@ impl Auditor {
             summary: Summary::default(),
             named: Named::default(),
             suspects: vec![],
+            missing: HashSet::new(),
         };
         let mut told = HashSet::new();
         let mut give = async |pass: &mut Pass, mut verdicts: Vec<Verdict>| {
@@ -164,6 +167,8 @@ impl Auditor {
             }
         }
         pass.summary.moving = pass.suspects.len() as u64;
+        let missing = self.missing(&mut pass).await?;
+        give(&mut pass, missing).await?;
         let rest = vec![self.blueprints(&mut pass).await?, self.strays().await?];
         give(&mut pass, rest).await?;
         let orphans = self.orphans(&pass.named, pass.began).await?;
@@ -256,14 +261,39 @@ impl Auditor {
                 }
                 // It was told of already, and any run may be the one that it starts.
                 Some(Err(_)) => {}
+                Some(Ok(_)) | None if of.listed.is_some() => {
+                    pass.missing.insert(run);
+                }
                 Some(Ok(_)) | None => {
-                    if of.listed.is_some() {
-                        pass.named.lost.insert(run);
-                    }
                     let (findings, mend) = judge_unnamed(&of, pass.began);
                     verdicts.push(Verdict { handle: Some(handle.clone()), findings, mend });
                 }
             }
+        }
+        Ok(verdicts)
+    }
+
+    /// Runs that lists knew and no start commit names: lost, unless lists have learnt meanwhile that
+    /// retention deletes them.
+    async fn missing(&self, pass: &mut Pass) -> Result<Vec<Verdict>, log::Error> {
+        if pass.missing.is_empty() {
+            return Ok(vec![]);
+        }
+        let mut again = Summary::default();
+        let indexes = Indexes::read(&self.store, Some(&pass.missing), &mut again).await?;
+        let mut verdicts = vec![];
+        for (run, of) in indexes.runs {
+            match &of.listed {
+                Some(Listed { deleted: Some(deleted), .. }) => {
+                    pass.named.deleted.insert(run, *deleted);
+                }
+                Some(_) => {
+                    pass.named.lost.insert(run);
+                }
+                None => {}
+            }
+            let (findings, mend) = judge_unnamed(&of, pass.began);
+            verdicts.push(Verdict { handle: of.handle().cloned(), findings, mend });
         }
         Ok(verdicts)
     }

@@ -1,6 +1,9 @@
 //! Objects under `run/` and `blob/` whose run no start commit names.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -13,6 +16,7 @@ use super::{
 };
 use crate::{
     log::{self, Key},
+    maintenance::retention::is_grace_surely_over,
     workflow::{RunId, Timestamp},
 };
 
@@ -27,6 +31,9 @@ pub(super) struct Named {
     pub(super) runs: HashSet<RunId>,
     /// Runs that no start commit names, but lists know: their start was lost, and they are kept.
     pub(super) lost: HashSet<RunId>,
+    /// Runs that retention deletes, and since when: their start is gone, and the rest goes when it is
+    /// sure that no backup needs it.
+    pub(super) deleted: HashMap<RunId, Timestamp>,
     /// Start commits that could not be read: any run may be theirs, and nothing is deleted.
     pub(super) unreadable: u64,
 }
@@ -71,16 +78,28 @@ impl Auditor {
         began: Timestamp,
     ) -> Result<Verdict, log::Error> {
         let (mut newest, mut count) = (Timestamp::default(), 0_u64);
+        let mut has_commits = false;
         for prefix in [Key::run_prefix(run), Key::blob_prefix(run)] {
             let mut objects = listed(&self.store, &prefix);
             while let Some(object) = objects.try_next().await? {
                 newest = newest.max(modified(&object));
                 count += 1;
+                has_commits |= prefix == Key::run_prefix(run);
             }
         }
-        let key = Key::run_prefix(run);
+        let key = if has_commits { Key::run_prefix(run) } else { Key::blob_prefix(run) };
         if count == 0 {
             return Ok(Verdict::default());
+        }
+        if let Some(deleted) = named.deleted.get(&run) {
+            let what = format!("{count} objects of a run that retention deletes");
+            let advice = "nothing: a pass of retention takes them a day after its start";
+            let delete = is_grace_surely_over(*deleted, began).then_some(run);
+            return Ok(Verdict {
+                handle: None,
+                findings: vec![Finding::note(key, what, advice)],
+                mend: Mend { delete, ..Mend::default() },
+            });
         }
         if named.lost.contains(&run) {
             let what = format!("{count} objects of a run whose start commit is missing");
@@ -98,7 +117,9 @@ impl Auditor {
             return Ok(Verdict::of(vec![Finding::note(key, what, advice)]));
         }
         let mend = Mend { delete: Some(run), ..Mend::default() };
-        let findings = vec![Finding::fault(key, what, SCRUB)];
+        // A blob is written before the commit that names it, which then may never come.
+        let tell = if has_commits { Finding::fault } else { Finding::note };
+        let findings = vec![tell(key, what, SCRUB)];
         Ok(Verdict { handle: None, findings, mend })
     }
 

@@ -40,6 +40,7 @@ fn of(run: &Run, wakes: Vec<Entry>) -> OfRun {
     let listed = Listed {
         handle: run.state.handle(),
         standing: Standing::of(&run.state),
+        deleted: None,
         path: "feed/2025112416/x.0".into(),
     };
     OfRun { wakes, listed: Some(listed), ..OfRun::default() }

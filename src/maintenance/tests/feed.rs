@@ -28,6 +28,8 @@ fn record(run: u128, seq: u64, status: Standing) -> Record {
         status,
         started: at(u64::try_from(run).expect("small")),
         closed: None,
+        deleted: None,
+        may_have_blobs: true,
         steps: (3, 0),
         error: None,
         resumes: None,
