@@ -3,11 +3,15 @@
 //! Shared by every command that runs an engine, so that a flag means the same everywhere.
 //! docs/operations.md says what each costs.
 
-use std::{str::FromStr, time::Duration};
+use std::{collections::BTreeMap, str::FromStr, time::Duration};
 
 use clap::Args;
 
-use crate::{engine, env::Env, workflow::Policy};
+use crate::{
+    engine::{self, Keep, RetentionPolicy},
+    env::Env,
+    workflow::{Namespace, Policy},
+};
 
 /// How an engine behaves.
 #[derive(Clone, Debug, Args)]
@@ -56,6 +60,49 @@ pub struct Tunables {
     /// What this instance is called in the log [default: the command and four random letters]
     #[arg(long, env = "LAZARUS_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
+}
+
+/// How long closed executions are kept. It is the word of whoever deletes: instances that name
+/// different times delete by the shortest.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Retention")]
+pub struct RetentionArgs {
+    /// How long closed executions are kept: 24h at least, or `forever`
+    #[arg(long, env = "LAZARUS_RETENTION", value_name = "DURATION", default_value = "30d")]
+    pub retention: Keep,
+
+    /// The same for one namespace, as NAMESPACE=DURATION; may be given several times
+    #[arg(long, env = "LAZARUS_NAMESPACE_RETENTION", value_name = "NAMESPACE=DURATION", value_delimiter = ',', value_parser = namespace_retention)]
+    pub namespace_retention: Vec<(Namespace, Keep)>,
+}
+
+impl RetentionArgs {
+    /// What they say.
+    pub fn policy(&self) -> RetentionPolicy {
+        self.policy_or(None)
+    }
+
+    /// `keep` for every namespace; none: what they say.
+    pub fn policy_or(&self, keep: Option<Keep>) -> RetentionPolicy {
+        if let Some(keep) = keep {
+            return RetentionPolicy::new(keep, BTreeMap::new());
+        }
+        let namespaces = self.namespace_retention.iter().cloned().collect();
+        RetentionPolicy::new(self.retention, namespaces)
+    }
+}
+
+/// How long executions of a namespace are kept: `team-a=90d`.
+///
+/// # Errors
+///
+/// What is wrong with it, for clap to show.
+fn namespace_retention(text: &str) -> Result<(Namespace, Keep), String> {
+    let (namespace, keep) = text
+        .split_once('=')
+        .ok_or_else(|| "write it as NAMESPACE=DURATION, such as team-a=90d".to_owned())?;
+    let namespace = Namespace::new(namespace).map_err(|error| error.to_string())?;
+    Ok((namespace, keep.parse()?))
 }
 
 impl Tunables {

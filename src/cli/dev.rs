@@ -13,7 +13,7 @@ use super::{
     tls::TlsArgs,
 };
 use crate::{
-    config::Tunables,
+    config::{RetentionArgs, Tunables},
     env::Env,
     frontdoor::{Listeners, TlsListener},
 };
@@ -46,6 +46,8 @@ pub(super) struct Args {
     tls: TlsArgs,
     #[command(flatten)]
     tunables: Tunables,
+    #[command(flatten)]
+    retention: RetentionArgs,
 }
 
 /// Serves until it is stopped.
@@ -58,7 +60,7 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     let config = args.tunables.engine("dev", env.as_ref());
     let engine = instance::open_engine(store, &env, config).await?;
     banner(&args, &listeners).iter().try_for_each(output::line)?;
-    serving::serve(engine, listeners, metrics, env).await
+    serving::serve(engine, listeners, metrics, &args.retention.policy(), env).await
 }
 
 /// The first address must be free, and that with TLS, which somebody asked for; the others are

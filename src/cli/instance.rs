@@ -8,7 +8,7 @@ use crate::{
     engine::{self, Auditor, Engine},
     env::Env,
     log,
-    store::{self, LayoutError, OpenError, ProbeError, Store},
+    store::{self, Layout, LayoutError, OpenError, ProbeError, Store},
 };
 
 /// How often the clocks are compared again (design section 4).
@@ -27,10 +27,16 @@ pub(super) async fn open_store(
 
 /// Opens the store at `url`, which must have been used before, for an audit; writes nothing.
 pub(super) async fn open_auditor(url: &str, env: &Arc<dyn Env>) -> Result<Auditor, Failure> {
+    let (store, layout) = open_used(url, env).await?;
+    Ok(Auditor::new(store, Arc::clone(env), layout.shards))
+}
+
+/// Opens the store at `url`, which must have been used before; writes nothing.
+pub(super) async fn open_used(url: &str, env: &Arc<dyn Env>) -> Result<(Store, Layout), Failure> {
     let store = Store::open(url, Arc::clone(env)).await.map_err(|error| of_open(&error))?;
     let found = store::existing_layout(&store).await.map_err(|error| of_layout(&error))?;
     match found {
-        Some(layout) => Ok(Auditor::new(store, Arc::clone(env), layout.shards)),
+        Some(layout) => Ok((store, layout)),
         None => Err(Failure::refused(
             format_args!("there is no {} in {}", store::LAYOUT_KEY, store.url()),
             "check the URL; in a restored store, restore that object first: it says how many shards \

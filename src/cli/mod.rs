@@ -24,6 +24,7 @@ mod list;
 mod log;
 mod output;
 mod resume;
+mod retention;
 mod scrub;
 mod serve;
 mod serving;
@@ -84,6 +85,7 @@ enum Command {
     Dead(dead::Args),
     Audit(audit::Args),
     Scrub(scrub::Args),
+    Retention(retention::Args),
 }
 
 /// Does what the command line says, and tells the person why not.
@@ -147,6 +149,7 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         Command::Dead(args) => ask(&args.target, env, async |it| dead::run(it, &args).await).await,
         Command::Audit(args) => audit::run(&args, &env).await,
         Command::Scrub(args) => scrub::run(&args, &env).await,
+        Command::Retention(args) => retention::run(&args, &env).await,
     }
 }
 
@@ -212,10 +215,19 @@ mod tests {
             "dead retry h",
             "audit --store memory: --json",
             "scrub --store memory: --dry-run --json",
+            "retention --store memory: --older-than 30d -n team-a --dry-run --json",
+            "retention --store memory: --retention forever --namespace-retention a=36h",
+            "serve --store memory: --retention 90d --namespace-retention a=36h,b=forever",
+            "dev --retention forever",
         ] {
             let words = std::iter::once("lazarus").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
         assert!(Cli::try_parse_from(["lazarus", "list", "--limit", "0"]).is_err());
+        for short in ["--retention 23h", "--namespace-retention a=1s", "--namespace-retention 30d"]
+        {
+            let words = "lazarus serve --store memory:".split(' ').chain(short.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{short}");
+        }
     }
 }

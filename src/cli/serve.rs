@@ -10,7 +10,11 @@ use super::{
     serving::{self, address, listen},
     tls::TlsArgs,
 };
-use crate::{config::Tunables, env::Env, frontdoor::Listeners};
+use crate::{
+    config::{RetentionArgs, Tunables},
+    env::Env,
+    frontdoor::Listeners,
+};
 
 /// Run one of any number of engines on a shared store
 ///
@@ -45,6 +49,8 @@ pub(super) struct Args {
     tls: TlsArgs,
     #[command(flatten)]
     tunables: Tunables,
+    #[command(flatten)]
+    retention: RetentionArgs,
 }
 
 /// Serves until it is stopped.
@@ -60,7 +66,7 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     let engine = instance::open_fit(&args.store, "serve", &args.tunables, &env).await?;
     announce(&listeners)?;
     tracing::info!(store = engine.store().url(), "serving");
-    serving::serve(engine, listeners, metrics, env).await
+    serving::serve(engine, listeners, metrics, &args.retention.policy(), env).await
 }
 
 /// One line per listener, for whoever asked for port 0.

@@ -14,7 +14,7 @@ use super::{
     instance,
 };
 use crate::{
-    engine::Engine,
+    engine::{Engine, RetentionPolicy},
     env::Env,
     frontdoor::{self, Listeners},
     telemetry,
@@ -60,11 +60,12 @@ pub(super) async fn serve(
     engine: Engine,
     listeners: Listeners,
     metrics: PrometheusHandle,
+    retention: &RetentionPolicy,
     env: Arc<dyn Env>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    let mut work = Box::pin(work(&engine, listeners, metrics, stop.clone()));
+    let mut work = Box::pin(work(&engine, listeners, metrics, retention, stop.clone()));
     let asked = tokio::select! {
         ended = &mut work => return ended,
         () = signals.next() => Ok(()),
@@ -87,6 +88,7 @@ async fn work(
     engine: &Engine,
     listeners: Listeners,
     metrics: PrometheusHandle,
+    retention: &RetentionPolicy,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let serving = async {
@@ -96,7 +98,8 @@ async fn work(
         engine.begin_shutdown();
         ended
     };
-    let (served, ()) = tokio::join!(serving, engine.run_background());
+    let (served, (), ()) =
+        tokio::join!(serving, engine.run_background(), engine.run_retention(retention));
     served.map_err(|error| {
         let cause = std::error::Error::source(&error).map(|it| format!(": {it}"));
         Failure::unavailable(
