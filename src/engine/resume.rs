@@ -43,6 +43,7 @@ impl Engine {
         self.refuse_when_closing()?;
         let ResumeRequest { namespace, execution, keeps_results, by, request: id } = request;
         for _ in 0..TRIES_MAX {
+            let looked = self.inner.env.now();
             let (generation, start) = self.newest_start(&namespace, &execution).await?;
             let began = started_by(&start)?;
             if began.resumed.is_some() && is_request(began, &id) {
@@ -62,6 +63,7 @@ impl Engine {
             }
             let resumed = Resumed { generation, run: state.run, by: by.clone(), keeps_results };
             let run = NewRun {
+                looked,
                 place: (execution.clone(), generation + 1),
                 kept: if keeps_results { self.kept(&handle, &state).await? } else { vec![] },
                 resumed: Some(resumed),

@@ -20,8 +20,9 @@ use crate::{
     },
 };
 
-/// A start commit is never sent later than this after its guard: a waker may take the guard of a
-/// start for abandoned after 30 minutes, and the clocks may differ.
+/// A start commit is never sent later than this after it was looked who has the id, and so after its
+/// guard: a waker may take the guard of a start for abandoned after 30 minutes, retention may delete the
+/// generation before and bury it after 24 hours, and the clocks may differ.
 const SENT_WITHIN: Duration = Duration::from_mins(10);
 /// How often a start begins over: its guard was too old, or others kept winning.
 const TRIES_MAX: u32 = 8;
@@ -51,13 +52,14 @@ impl Engine {
             return Err(Error::InvalidInput { what: what.to_owned() });
         }
         for _ in 0..TRIES_MAX {
+            let looked = self.inner.env.now();
             let place = match self.place(&request).await? {
                 Place::Taken(started) => return Ok(started),
                 Place::Free(execution, generation) => (execution, generation),
                 Place::Deleted => continue,
             };
             let run =
-                NewRun { place, kept: vec![], resumed: None, calls: Calls::default() };
+                NewRun { place, looked, kept: vec![], resumed: None, calls: Calls::default() };
             if let Some(started) = self.start_at(&request, run).await? {
                 return Ok(started);
             }
@@ -137,7 +139,7 @@ impl Engine {
     pub(super) async fn start_at(
         &self,
         request: &StartRequest,
-        NewRun { place: (execution, generation), kept, resumed, calls }: NewRun,
+        NewRun { place: (execution, generation), looked, kept, resumed, calls }: NewRun,
     ) -> Result<Option<Started>, Error> {
         let now = self.inner.env.now();
         let run = RunId::from_random(self.inner.env.random());
@@ -181,7 +183,7 @@ impl Engine {
         let requests: Vec<String> =
             Some(request.request.clone()).into_iter().filter(|id| !id.is_empty()).collect();
         let encoded = self.encode(&sealed, &requests, None, Snapshots::NONE);
-        if self.inner.env.now().since(now) > SENT_WITHIN {
+        if self.inner.env.now().since(looked) > SENT_WITHIN {
             assigned.cancel();
             return Ok(None);
         }
@@ -263,6 +265,8 @@ impl Engine {
 /// The run that a start creates.
 #[derive(Debug)]
 pub(super) struct NewRun {
+    /// When it was looked who has the id.
+    pub(super) looked: Timestamp,
     /// The id, and which generation of it.
     pub(super) place: (ExecutionId, Generation),
     /// What it keeps of the run that it resumes.

@@ -509,6 +509,27 @@ async fn a_start_that_meets_a_tombstone_begins_over() {
 }
 
 #[tokio::test]
+async fn a_start_that_was_frozen_since_it_looked_begins_over() {
+    let world = World::full().await;
+    world.clock.skip(MONTH);
+    let (faulty, slow) = world.faulty();
+    let oldest = world.keys("id").await.into_iter().find(|key| key.ends_with("/twice/9999999999"));
+    faulty.plan(Rule::on(Op::Get, &oldest.expect("generation 0"), Fault::AnswerLate));
+    let other = world.clone();
+    let started = tokio::spawn(async move { other.start(&slow, "twice").await });
+    until(|| faulty.waiting() == 1).await;
+    // Meanwhile the id is deleted, used again, and deleted again: nothing stands where it looked.
+    world.retain_all().await;
+    world.start_and_close("twice").await;
+    world.clock.skip(MONTH);
+    world.retain_all().await;
+    faulty.open();
+    let started = started.await.expect("no panic").expect("it starts");
+    assert_eq!(started.generation, 5);
+    world.no_faults("nothing stands below a tombstone").await;
+}
+
+#[tokio::test]
 async fn a_reader_of_what_is_being_deleted_hears_that_it_is_not_there() {
     let world = World::full().await;
     world.clock.skip(MONTH);
