@@ -138,8 +138,10 @@ impl Engine {
         let remembers = config.near_timers && store.is_exclusive();
         let ticker = if remembers { ticker.looking_ahead(near.clone()) } else { ticker };
         let instance_id = format!("{} {:032x}", config.instance, env.random());
+        let log = RunLog::new(store.clone(), env.clone()).read_as(format);
         let inner = Inner {
-            log: RunLog::new(store.clone(), env.clone()).read_as(format),
+            retention: Retention::new(log.clone(), store.clone(), env.clone()),
+            log,
             blueprints: Blueprints::new(store.clone()),
             ticker,
             near,
@@ -148,7 +150,6 @@ impl Engine {
             workers: Workers::new(store.clone()),
             feed: Feed::new(store.clone(), env.clone(), config.cache_bytes / 8),
             dead: Dead::new(store.clone()),
-            retention: Retention::new(store.clone(), env.clone()),
             lists_owed: AtomicU64::new(0),
             slots: cache::Slots::default(),
             memory: cache::Memory::new(config.cache_bytes),

@@ -85,7 +85,9 @@ impl Audit {
                 open.iteration > step.1
                     || matches!(open.phase, Phase::Sleeping { .. } | Phase::Approval { .. })
             });
-            run.state.is_closed() || (is_over && run.answered.contains(&step))
+            let runs_again =
+                run.again_from.get(&step).is_some_and(|from| token.task.attempt < *from);
+            run.state.is_closed() || runs_again || (is_over && run.answered.contains(&step))
         });
         self.blame(holds(is_so, || format!("the result of {token} was refused: {why}")));
     }

@@ -65,10 +65,8 @@ impl Audit {
     /// An object that was there was deleted.
     pub fn deleted(&self, key: &str, now_ms: u64) {
         let checked = match Key::parse(&Path::from(key)) {
-            Some(Key::Id { .. } | Key::Run { .. }) => Err(format!("{key} was deleted")),
-            Some(Key::Blob { run, .. }) if self.known().runs.contains_key(&run) => {
-                Err(format!("{key} was deleted"))
-            }
+            Some(Key::Id { .. }) => self.known().start_goes(key, now_ms),
+            Some(Key::Run { run, .. } | Key::Blob { run, .. }) => self.known().rest_goes(run),
             Some(Key::Wake { kind, due, handle, tries, .. }) => {
                 let mut known = self.known();
                 let entry = (Attention { kind, due, seq: handle.seq }, tries);
@@ -122,6 +120,26 @@ impl Audit {
         }
     }
 
+    /// From now on runs that closed longer than `keep` ago may go.
+    pub fn expect_deletions(&self, keep: Duration) {
+        self.known().keep_ms = u64::try_from(keep.as_millis()).ok();
+    }
+
+    /// Whether the blob at `key` is of a run that started.
+    pub fn is_of_a_run(&self, key: &str) -> bool {
+        match Key::parse(&Path::from(key)) {
+            Some(Key::Blob { run, .. }) => self.known().runs.contains_key(&run),
+            _ => false,
+        }
+    }
+
+    /// Whether the start commit at `key` is a tombstone.
+    pub fn is_tombstone(&self, key: &str) -> bool {
+        let known = self.known();
+        let run = known.standing.get(key).and_then(|run| known.runs.get(run));
+        run.is_some_and(|run| run.is_tombstone)
+    }
+
     /// The first run of the id of `run`.
     pub fn first_generation(&self, run: RunId) -> Option<RunId> {
         let known = self.known();
@@ -134,6 +152,13 @@ impl Audit {
         let open = known.runs.values().filter(|run| !run.state.is_closed());
         open.map(|run| format!("run {} at {}: {:?}", run.state.run, run.state.seq, run.state.open))
             .collect()
+    }
+
+    /// The ids of what is open.
+    pub fn open_executions(&self) -> Vec<String> {
+        let known = self.known();
+        let open = known.runs.values().filter(|run| !run.state.is_closed());
+        open.map(|run| run.state.execution.as_str().to_owned()).collect()
     }
 
     /// A run that has stood still since before `latest` although something in it was to be done: a

@@ -60,11 +60,15 @@ pub enum Broken {
     KeysOfTheExecution,
     /// An older engine passes over events that it does not know.
     UnknownSkipped,
+    /// Retention puts no tombstone: a generation number comes back.
+    TombstoneMissing,
+    /// Retention deletes the newest generation first.
+    NewestFirst,
 }
 
 impl Broken {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::GuardMissing,
         Self::OldGuardReliedOn,
         Self::TimerMissing,
@@ -86,6 +90,8 @@ impl Broken {
         Self::ReservationsStay,
         Self::KeysOfTheExecution,
         Self::UnknownSkipped,
+        Self::TombstoneMissing,
+        Self::NewestFirst,
     ];
 
     /// The bytes of an object as an older build is given them.
@@ -106,8 +112,16 @@ impl Broken {
     }
 
     /// What a put does: nothing though it says so, or go on; true: whatever stands there.
-    pub fn put(self, world: &World, key: &str, only_if_free: bool) -> ControlFlow<(), bool> {
+    pub fn put(
+        self,
+        world: &World,
+        (key, bytes): (&str, &Bytes),
+        only_if_free: bool,
+    ) -> ControlFlow<(), bool> {
         let is_lost = match self {
+            Self::TombstoneMissing => {
+                key.starts_with("id/") && contains(bytes, "\"k\":\"execution_deleted\"")
+            }
             Self::LadderWithoutOwnGuard => has_a_later_guard(world, key),
             Self::GuardMissing => is_wake(key, "guard"),
             Self::OldGuardReliedOn => is_wake(key, "guard") && !key.ends_with(".0"),
@@ -122,8 +136,10 @@ impl Broken {
     }
 
     /// Whether a delete does nothing though it says so.
-    pub fn keeps(self, key: &str) -> bool {
+    pub fn keeps(self, world: &World, key: &str) -> bool {
         match self {
+            // That the older ones stay is as if the newest had gone before them.
+            Self::NewestFirst => has_a_newer_generation(world, key),
             Self::OffersStay => key.starts_with("queue/"),
             Self::EntriesStay => key.starts_with("wake/"),
             _ => false,
@@ -187,6 +203,26 @@ impl Broken {
 
 fn is_wake(key: &str, kind: &str) -> bool {
     key.starts_with("wake/") && key.split('/').nth(2) == Some(kind)
+}
+
+/// Whether a start commit of a newer generation stands beside the one at `key`, and is no tombstone.
+fn has_a_newer_generation(world: &World, key: &str) -> bool {
+    let Some((folder, _)) = key.rsplit_once('/').filter(|_| key.starts_with("id/")) else {
+        return false;
+    };
+    let newer: Vec<String> = {
+        let bucket = world.bucket();
+        bucket
+            .below(folder, None)
+            .map(|(other, _)| other.clone())
+            .filter(|it| it.as_str() < key)
+            .collect()
+    };
+    newer.iter().any(|other| !world.audit.is_tombstone(other))
+}
+
+fn contains(bytes: &Bytes, words: &str) -> bool {
+    std::str::from_utf8(bytes).is_ok_and(|text| text.contains(words))
 }
 
 /// Whether a guard of the same epoch that is due later stands in the bucket.

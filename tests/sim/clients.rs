@@ -30,7 +30,7 @@ pub struct Clients {
     repeats: u64,
     pub(super) is_troubled: AtomicBool,
     /// Executions that are not seen closed yet.
-    open: AtomicUsize,
+    pub(super) open: AtomicUsize,
 }
 
 /// How long a client waits for an answer.
@@ -109,7 +109,7 @@ impl Clients {
         json!({"order": number, "text": "x".repeat(bytes)})
     }
 
-    async fn begin(self: &Arc<Self>, request: &StartRequest) -> Started {
+    pub(super) async fn begin(self: &Arc<Self>, request: &StartRequest) -> Started {
         let intent = request.request.clone();
         let send = |times: u64| {
             let (clients, mut request) = (Arc::clone(self), request.clone());

@@ -380,6 +380,11 @@ impl Cluster {
                 self.retire(place).await;
             }
         }
+        self.hire()
+    }
+
+    /// Starts one more that does what it is asked; its place.
+    pub fn hire(self: &Arc<Self>) -> usize {
         self.places().push(Place {
             shape: Shape::Command,
             build: newest(&self.world),
@@ -390,6 +395,14 @@ impl Cluster {
         let place = self.count() - 1;
         self.start_at(place);
         place
+    }
+
+    /// Starts another one at `place` if the one there died, and thaws it if it stands still.
+    pub fn hire_again(self: &Arc<Self>, place: usize) {
+        if let Some(node) = self.node(place) {
+            node.life.thaw();
+        }
+        self.start_at(place);
     }
 
     /// Whether anybody is still frozen and forgotten.

@@ -23,6 +23,7 @@ use super::{
     chance::Chance,
     clients::Clients,
     cluster::{Cluster, Unanswered},
+    deletion::{KEEP, delete_all},
     keepers,
     mercy::Mercy,
     workers::Workers,
@@ -222,6 +223,10 @@ async fn story(world: Arc<World>) {
     if world.trace.first_fault().is_none() {
         read_again(&cluster).await;
     }
+    if world.is_retained && world.trace.first_fault().is_none() {
+        world.audit.expect_deletions(KEEP);
+        delete_all(&cluster).await;
+    }
 }
 
 /// Submits the blueprints; an instance whose clock is beyond the bound serves only once it is set.
@@ -262,6 +267,15 @@ async fn settle(cluster: &Arc<Cluster>, workers: &Arc<Workers>, chance: &Chance)
             Ok(())
         };
         let _done = cluster.ask(place, Duration::from_mins(5), tick).await;
+        // A start that was answered with a run that it found may begin one of its own when a frozen copy
+        // of it goes on: nobody looks after that one.
+        for execution in world.audit.open_executions() {
+            let execution = ExecutionId::known(&execution).expect("an id");
+            let cancel = |engine: Engine| async move {
+                engine.cancel(&Namespace::default(), &execution, "ann", "tidy", "nobody's").await
+            };
+            let _done = cluster.ask(place, Duration::from_mins(5), cancel).await;
+        }
         // Whoever polls takes away the offers that nobody needs.
         let _task = workers.poll(place, "sweeper").await;
         let may_come = workers.zombies() > 0 || cluster.has_forgotten();

@@ -22,6 +22,7 @@ mod clients;
 mod clock;
 mod cluster;
 mod coverage;
+mod deletion;
 mod exhaustive;
 mod fitness;
 mod found;

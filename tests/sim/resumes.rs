@@ -44,15 +44,11 @@ impl Clients {
             ..request.clone()
         };
         let clients = Arc::clone(self);
+        self.open.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            let (place, intent) = (clients.cluster.any(), request.request.clone());
-            let start = |engine: Engine| async move { engine.start(request).await };
-            let asked_ms = clients.cluster.world.now_ms();
-            let answer = clients.cluster.ask_shielded(place, PATIENCE, start).await;
-            clients.cluster.world.trace.note(|| format!("{intent}: {answer:?}"));
-            if let Ok(started) = answer {
-                clients.cluster.world.audit.started(&intent, &started, asked_ms);
-            }
+            let started = clients.begin(&request).await;
+            clients.see_to_the_end(&started, &request.request).await;
+            clients.open.fetch_sub(1, Ordering::Relaxed);
         });
     }
 

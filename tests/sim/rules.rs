@@ -8,7 +8,7 @@ use lazarus::{
     log::{Commit, Key, Sum},
     workflow::{
         Attention, CommitFacts, Event, LossReason, Phase, RunId, Seq, State, StepName, Task,
-        Timestamp, WakeKind, fold,
+        Timestamp, WakeKind, deleted_by, fold,
     },
 };
 
@@ -39,6 +39,12 @@ pub(super) struct Run {
     pub(super) past: Vec<State>,
     /// When the commit that closed it was applied, by the true clock.
     pub(super) closed_ms: Option<u64>,
+    /// Whether it only stands for one that was deleted.
+    pub(super) is_tombstone: bool,
+    /// Steps that a person lets run again, until their next attempt is scheduled.
+    again: BTreeSet<StepName>,
+    /// The first attempt after that of each step; those before it have been asked for, and are over.
+    pub(super) again_from: BTreeMap<(StepName, u32), u32>,
     /// Requests of people that are applied.
     pub(super) requests: BTreeSet<String>,
 }
@@ -55,6 +61,10 @@ pub(super) struct Known {
     pub(super) commits: u64,
     /// The guard interval of all instances, and how far clocks are off at most.
     pub(super) bounds: Option<(u64, u64)>,
+    /// The start commits that stand in the bucket.
+    pub(super) standing: BTreeMap<String, RunId>,
+    /// How long closed runs are kept; none: for ever.
+    pub(super) keep_ms: Option<u64>,
     /// When a worker that takes everything was last given nothing.
     pub(super) idle_at: u64,
     /// Since when everything is healed.
@@ -84,6 +94,9 @@ impl Known {
                 waiting: BTreeMap::new(),
                 past: vec![],
                 closed_ms: None,
+                again: BTreeSet::new(),
+                again_from: BTreeMap::new(),
+                is_tombstone: deleted_by(&commit.events).is_some(),
                 requests: BTreeSet::new(),
             };
             for event in &commit.events {
@@ -91,6 +104,7 @@ impl Known {
             }
             run.is_as_in_snapshot(commit)?;
             run.closed_ms = run.state.is_closed().then_some(now_ms);
+            self.standing.insert(place.to_string(), commit.run);
             self.runs.insert(commit.run, run);
             return Ok(());
         }
@@ -115,6 +129,34 @@ impl Known {
             run.closed_ms.get_or_insert(now_ms);
         }
         run.is_as_in_snapshot(commit)
+    }
+
+    /// A start commit was deleted: its run closed long ago, a generation comes after it if a user chose
+    /// the id, and none before it is left.
+    pub(super) fn start_goes(&mut self, key: &str, now_ms: u64) -> Check {
+        let run = self.standing.remove(key).ok_or("no start stood there")?;
+        let run = self.runs.get(&run).ok_or("its run never started")?;
+        let is_old = self
+            .keep_ms
+            .zip(run.closed_ms)
+            .is_some_and(|(keep_ms, closed_ms)| closed_ms + keep_ms <= now_ms);
+        holds(is_old, || "it is not old enough".to_owned())?;
+        let State { execution, generation, .. } = &run.state;
+        let of_id = self.ids.get(execution.as_str()).map(Vec::as_slice).unwrap_or_default();
+        let at = usize::try_from(*generation).expect("few");
+        let is_newest = at + 1 == of_id.len();
+        holds(!is_newest || execution.is_made(), || {
+            "it is the newest generation of an id that a user chose".to_owned()
+        })?;
+        let is_left = |run: &RunId| self.standing.values().any(|standing| standing == run);
+        let older = of_id.iter().take(at).find(|run| is_left(run));
+        holds(older.is_none(), || format!("an older generation is left: run {older:?}"))
+    }
+
+    /// A commit or a blob of a run was deleted: its start went before.
+    pub(super) fn rest_goes(&self, run: RunId) -> Check {
+        let has_start = self.standing.values().any(|standing| *standing == run);
+        holds(!has_start, || format!("its run {run} still has its start"))
     }
 
     /// A generation begins: the one before has ended, and no request begins two.
@@ -191,8 +233,14 @@ impl Run {
     }
 
     fn note(&mut self, event: &Event) -> Check {
+        if let Event::ApprovalAnswered { step, .. } = event {
+            self.again.insert(step.clone());
+        }
         let open = |step: &StepName| self.state.open.get(step).map_or(1, |open| open.iteration);
         match event {
+            Event::StepScheduled { step, iteration, attempt, .. } if self.again.remove(step) => {
+                self.again_from.insert((step.clone(), *iteration), *attempt);
+            }
             Event::StepStarted { step, iteration, attempt, worker, .. } => {
                 let (step, iteration, attempt) = (step.clone(), *iteration, *attempt);
                 let task = Task { step, iteration, attempt };

@@ -223,7 +223,7 @@ impl ObjectStore for Way {
         let key = &self.meant(key);
         let (at, bytes) = (key.to_string(), Bytes::from(body));
         let apply = move |world: &World| {
-            let object = match broken.map(|broken| broken.put(world, &at, only_if_free)) {
+            let object = match broken.map(|broken| broken.put(world, (&at, &bytes), only_if_free)) {
                 None | Some(ControlFlow::Continue(false)) => {
                     world.put(&at, &bytes, only_if_free)?
                 }
@@ -289,7 +289,7 @@ impl ObjectStore for Way {
                 let sent_ms = way.world.now_ms();
                 let broken = way.world.broken;
                 let apply = move |world: &World| {
-                    if broken.is_some_and(|broken| broken.keeps(&at)) {
+                    if broken.is_some_and(|broken| broken.keeps(world, &at)) {
                         return Ok(());
                     }
                     world.delete_sent(&at, sent_ms);

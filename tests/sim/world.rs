@@ -50,6 +50,8 @@ pub struct World {
     pub shards: u32,
     /// Whether somebody audits and mends the bucket beside the engines.
     pub is_kept: bool,
+    /// Whether everything grows old enough to be deleted in the end.
+    pub is_retained: bool,
     /// Whether it is audited at the end.
     pub is_audited: bool,
     bucket: Mutex<Bucket>,
@@ -78,6 +80,7 @@ impl World {
             shards: chance.pick(&[1, 1, 1, 2]),
             is_kept: !is_exclusive && chance.happens(130),
             is_audited: chance.happens(150),
+            is_retained: chance.happens(200),
             broken,
             schedule: None,
             timeline,
@@ -108,6 +111,7 @@ impl World {
             shards: 1,
             is_kept: false,
             is_audited: false,
+            is_retained: false,
             broken,
             schedule: Some(schedule),
             timeline,

@@ -142,8 +142,7 @@ pub struct Retention {
 
 impl Retention {
     /// That of `store`.
-    pub fn new(store: Store, env: Arc<dyn Env>) -> Self {
-        let log = RunLog::new(store.clone(), env.clone());
+    pub fn new(log: RunLog, store: Store, env: Arc<dyn Env>) -> Self {
         Self { dead: Dead::new(store.clone()), log, store, env }
     }
 
