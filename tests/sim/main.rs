@@ -60,7 +60,7 @@ use mercy::{Mercy, Shrunk, shrink};
 use trace::MARK;
 
 /// How long seeds are lived through when nobody says how many.
-const BUDGET: Duration = Duration::from_mins(1);
+const BUDGET: Duration = Duration::from_secs(20);
 /// Within so many seeds each broken engine must be noticed.
 const NOTICED_WITHIN: u64 = 1_000;
 /// So much of a shrunk history is printed.
