@@ -7,7 +7,7 @@
 use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -17,7 +17,10 @@ use lazarus::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Client, Done, Worker, structure};
+use crate::{
+    process::Process,
+    support::{Client, Done, Worker, structure},
+};
 
 const EXECUTIONS: usize = 50;
 const KILLS: usize = 20;
@@ -27,26 +30,25 @@ const SLEEP_MS: i64 = 400;
 /// timers bring it back within a second or two; 24 ms was the latest of four runs.
 const TICK_MS: u64 = 5_000;
 
-/// The engine's process, its directory and its address.
-struct Process<'a> {
+/// The engine's directory and address, and its process while there is one.
+struct Engine<'a> {
     directory: &'a Path,
     address: SocketAddr,
-    child: Option<Child>,
+    process: Option<Process>,
     /// When each stood still, from the kill until it answered again.
     pauses: Vec<(u64, u64)>,
 }
 
-impl Process<'_> {
+impl Engine<'_> {
     fn start(&mut self) {
-        let child = Command::new(env!("CARGO_BIN_EXE_lazarus"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazarus"));
+        command
             .arg("serve")
             .args(["--store", &format!("embedded:{}", self.directory.display())])
             .args(["--grpc", &self.address.to_string()])
             .args(["--lease", "2s", "--guard-interval", "1s", "--log", "error"])
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the engine starts");
-        self.child = Some(child);
+            .stdout(Stdio::null());
+        self.process = Some(Process::start(&mut command));
     }
 
     async fn wait_until_ready(&self, client: &Client) {
@@ -55,17 +57,7 @@ impl Process<'_> {
     }
 
     fn kill(&mut self) {
-        let mut child = self.child.take().expect("it runs");
-        child.kill().expect("it is killed");
-        child.wait().expect("it has ended");
-    }
-}
-
-impl Drop for Process<'_> {
-    fn drop(&mut self) {
-        if self.child.is_some() {
-            self.kill();
-        }
+        self.process.take().expect("it runs").kill();
     }
 }
 
@@ -106,7 +98,7 @@ async fn fifty_executions_survive_twenty_kills() {
     let port = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = port.local_addr().expect("an address");
     drop(port);
-    let mut engine = Process { directory: directory.path(), address, child: None, pauses: vec![] };
+    let mut engine = Engine { directory: directory.path(), address, process: None, pauses: vec![] };
     engine.start();
     let client = Client::connect(address);
     engine.wait_until_ready(&client).await;

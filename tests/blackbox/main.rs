@@ -24,6 +24,8 @@
 mod ambiguity;
 mod approval;
 mod audit;
+#[path = "../support/client.rs"]
+mod client;
 mod clock;
 mod corrupt;
 mod cost;
@@ -36,6 +38,9 @@ mod garbage;
 mod graph;
 mod instances;
 mod kill;
+#[path = "../support/process.rs"]
+#[allow(dead_code, reason = "each test binary uses its own part")]
+mod process;
 mod resume;
 mod retention;
 mod sleepers;

@@ -17,6 +17,7 @@ mod audit;
 mod broken;
 mod bucket;
 mod builds;
+#[path = "../support/chance.rs"]
 mod chance;
 mod clients;
 mod clock;
