@@ -110,6 +110,15 @@ pub(super) async fn watch_clock(store: Store, env: Arc<dyn Env>) -> Failure {
     }
 }
 
+/// Resolves when the store takes no more writes, so that this instance is of no use any more.
+pub(super) async fn watch_store(store: &Store) -> Failure {
+    let cause = store.broken().await;
+    Failure::unavailable(
+        format_args!("{} takes no more writes: {cause}", store.url()),
+        "check that disk and its free space, then start it again: nothing acknowledged is lost",
+    )
+}
+
 fn of_open(error: &OpenError) -> Failure {
     match error {
         OpenError::Form { .. } => in_two(Failure::usage, error),

@@ -70,6 +70,7 @@ pub(super) async fn serve(
         ended = &mut work => return ended,
         () = signals.next() => Ok(()),
         failure = instance::watch_clock(engine.store().clone(), Arc::clone(&env)) => Err(failure),
+        failure = instance::watch_store(engine.store()) => Err(failure),
     };
     tracing::info!("going down within {GRACE:?}; a second signal ends this at once");
     stop.cancel();

@@ -1,18 +1,25 @@
 //! Why the log did not answer; named by what the caller must do.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use thiserror::Error;
+
+use crate::store;
 
 /// The world is wrong, not the caller.
 #[derive(Debug, Error)]
 pub enum Error {
     /// The commit may be in the log, or may still get there. Release no effect, drop the cached
     /// state, answer UNAVAILABLE; the same request may be sent again, through any instance.
-    #[error("whether {key} was written is unknown; send the same request again")]
+    #[error("whether {key} was written is unknown; {advice}")]
     Unknown {
         /// The key of the commit.
         key: String,
+        /// What to do: to send the same request again, and what before that.
+        advice: String,
+        /// What the store said last; none: nothing.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// Nothing was written. Back off and try again, or do what `what` says.
     #[error("{what}")]
@@ -49,15 +56,26 @@ pub enum Error {
 }
 
 impl Error {
+    /// A write of which nobody knows whether it is in; `source`: what the store said last, if anything.
+    pub(super) fn unknown(key: String, source: Option<object_store::Error>) -> Self {
+        let again = "send the same request again";
+        let advice = match source.as_ref().and_then(full_disk) {
+            Some(full) => format!("{full}, and {again}"),
+            None => again.to_owned(),
+        };
+        Self::Unknown { key, advice, source: source.map(Into::into) }
+    }
+
     /// A read, a list or an index write that the store did not do.
     pub fn of_store(action: &str, key: &str, source: object_store::Error) -> Self {
         if is_throttling(&source) {
             return Self::Throttled { after: PAUSE };
         }
+        let full = full_disk(&source);
         let advice = if is_refusal(&source) {
             "check the credentials, the permissions and the URL of the store"
         } else {
-            "try again"
+            full.as_deref().unwrap_or("try again")
         };
         let what = format!("the store did not {action} {key}; {advice}");
         Self::Unavailable { what, source: Box::new(source) }
@@ -79,6 +97,31 @@ pub(super) fn is_refusal(error: &object_store::Error) -> bool {
             | object_store::Error::InvalidPath { .. }
             | object_store::Error::UnknownConfigurationKey { .. }
     )
+}
+
+/// Whether the store began nothing of the write, so that it will never be found; it may be sent again.
+pub(super) fn is_unbegun(error: &object_store::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|cause| cause.is::<store::Full>())
+}
+
+/// What to tell of a store that did not write because its disk is full; none where that is not why.
+fn full_disk(error: &object_store::Error) -> Option<String> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if let Some(full) = error.downcast_ref::<store::Full>() {
+            return Some(full.to_string());
+        }
+        if error.downcast_ref::<io::Error>().is_some_and(is_about_space) {
+            return Some(format!("its disk is full ({error}): free some space there"));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+fn is_about_space(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 /// Whether the store answered 429 or 503. `object_store` keeps the status to itself, so that its text
@@ -105,6 +148,29 @@ mod tests {
         assert_eq!(busy.to_string(), "the store asks for fewer requests; try again in 1000 ms");
         let broken = Error::of_store("read", "run/x", generic("connection reset"));
         assert_eq!(broken.to_string(), "the store did not read run/x; try again");
+    }
+
+    #[test]
+    fn a_full_disk_is_named_with_what_to_do() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let of_file =
+            object_store::Error::Generic { store: "LocalFileSystem", source: full.into() };
+        let said = Error::of_store("write", "run/x", of_file).to_string();
+        let expected = "the store did not write run/x; its disk is full (no storage space): free some \
+                        space there";
+        assert_eq!(said, expected);
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        let of_file =
+            object_store::Error::Generic { store: "LocalFileSystem", source: full.into() };
+        let said = Error::unknown("run/x".to_owned(), Some(of_file)).to_string();
+        let expected = "whether run/x was written is unknown; its disk is full (no storage space): free \
+                        some space there, and send the same request again";
+        assert_eq!(said, expected);
+        let full = store::Full { directory: "/srv".into(), free_bytes: 5 << 20 };
+        let said = full.to_string();
+        let own = object_store::Error::Generic { store: "embedded", source: full.into() };
+        let expected = format!("the store did not write run/x; {said}");
+        assert_eq!(Error::of_store("write", "run/x", own).to_string(), expected);
     }
 
     #[test]

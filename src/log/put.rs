@@ -6,14 +6,17 @@
 //!
 //! Source: docs/fencing.md "R1".
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::future::{Either, select};
 use object_store::PutMode;
 
 use super::{
     commit::{Commit, Encoded},
-    error::{Error, is_refusal},
+    error::{Error, is_refusal, is_unbegun},
     key::{Key, SEQ_MAX},
     object::RunLog,
 };
@@ -23,6 +26,39 @@ use crate::workflow::{ExecutionKey, Generation, Namespace, RunId};
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+
+/// What is known of a put that is not resolved yet.
+#[derive(Debug, Default)]
+struct Doubt {
+    /// Whether an attempt may have written, or may yet write: a later refusal says nothing about
+    /// that one.
+    may_be_in: bool,
+    /// The last error.
+    said: Option<object_store::Error>,
+}
+
+impl Doubt {
+    /// Notes the answer to an attempt; `before`: whether an earlier one may be in.
+    fn hear(&mut self, error: object_store::Error, before: bool) {
+        if is_refusal(&error) || is_unbegun(&error) {
+            self.may_be_in = before;
+        }
+        self.said = Some(error);
+    }
+
+    /// What the caller hears when there is no time left.
+    fn unresolved(&mut self, key: &Key) -> Error {
+        let key = key.to_string();
+        match self.said.take() {
+            Some(said) if !self.may_be_in => Error::of_store("write", &key, said),
+            said => Error::unknown(key, said),
+        }
+    }
+}
+
+fn locked(doubt: &Mutex<Doubt>) -> MutexGuard<'_, Doubt> {
+    doubt.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What became of a commit.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,7 +104,7 @@ impl RunLog {
     ///
     /// * [`Error::Unknown`]: may still land. Release no effect, drop the cached state, answer
     ///   UNAVAILABLE.
-    /// * [`Error::Unavailable`]: the store refuses to write; nothing was written.
+    /// * [`Error::Unavailable`]: the store refuses to write, or its disk is full; nothing was written.
     /// * [`Error::Corrupt`], [`Error::TooNew`]: what stands in its place can not be read, or does not
     ///   continue the log that we continue; ours is not in.
     ///
@@ -92,28 +128,31 @@ impl RunLog {
     }
 
     async fn put(&self, key: &Key, commit: &Encoded, deadline: Duration) -> Result<Append, Error> {
-        let resolved = Box::pin(self.put_until_resolved(key, commit));
+        let doubt = Mutex::new(Doubt::default());
+        let resolved = Box::pin(self.put_until_resolved(key, commit, &doubt));
         match select(resolved, self.env.sleep(deadline)).await {
             Either::Left((outcome, _)) => outcome,
-            Either::Right(((), _)) => Err(Error::Unknown { key: key.to_string() }),
+            Either::Right(((), _)) => Err(locked(&doubt).unresolved(key)),
         }
     }
 
     /// Sends the same bytes until it is known whether they are in the log.
-    async fn put_until_resolved(&self, key: &Key, commit: &Encoded) -> Result<Append, Error> {
+    async fn put_until_resolved(
+        &self,
+        key: &Key,
+        commit: &Encoded,
+        doubt: &Mutex<Doubt>,
+    ) -> Result<Append, Error> {
         use object_store::Error::{AlreadyExists, Precondition};
         let path = key.path();
-        // Whether an earlier attempt may have written, or may yet write: a later refusal says
-        // nothing about that one.
-        let mut may_be_in = false;
         let mut pause = PAUSE_FIRST;
         loop {
             let payload = commit.bytes.clone().into();
+            let may_be_in = std::mem::replace(&mut locked(doubt).may_be_in, true);
             let put = self.store.commits().put_opts(&path, payload, PutMode::Create.into()).await;
             match put {
                 Ok(_) => return Ok(Append::Committed),
                 Err(AlreadyExists { .. } | Precondition { .. }) => {
-                    may_be_in = true;
                     if let Some(outcome) = self.who_is_in(key, commit).await? {
                         return Ok(outcome);
                     }
@@ -121,7 +160,7 @@ impl RunLog {
                 Err(error) if is_refusal(&error) && !may_be_in => {
                     return Err(Error::of_store("write", &key.to_string(), error));
                 }
-                Err(error) => may_be_in |= !is_refusal(&error),
+                Err(error) => locked(doubt).hear(error, may_be_in),
             }
             self.env.sleep(self.shortened(pause)).await;
             pause = (pause * 2).min(PAUSE_MAX);

@@ -26,7 +26,7 @@ use object_store::ObjectStore;
 use crate::env::Env;
 
 pub use counters::{Family, Operation, Requests};
-pub use embedded::Embedded;
+pub use embedded::{Embedded, Full};
 pub use layout::{LAYOUT_KEY, Layout, LayoutError, existing_layout, layout};
 pub use open::OpenError;
 pub use probe::{Check, ProbeError, ProbeReport, probe};
@@ -48,6 +48,8 @@ pub struct Store {
     counters: Arc<counters::Counters>,
     traits: Traits,
     url: Arc<str>,
+    /// Where the store is ours, and may break.
+    embedded: Option<Arc<Embedded>>,
 }
 
 impl Store {
@@ -84,6 +86,23 @@ impl Store {
             counters: Arc::clone(&counters),
             traits,
             url: url.into(),
+            embedded: None,
+        }
+    }
+
+    /// A store in a directory that this process owns.
+    fn own(embedded: Embedded, url: &str) -> Self {
+        let embedded = Arc::new(embedded);
+        let objects = Arc::clone(&embedded);
+        Self { embedded: Some(embedded), ..Self::wrap(objects, embedded::TRAITS, url) }
+    }
+
+    /// Resolves, with the cause, when no write succeeds any more until the store is opened again: the
+    /// process should end. Never for a store that is not in this process.
+    pub async fn broken(&self) -> String {
+        match &self.embedded {
+            Some(embedded) => embedded.broken().await,
+            None => std::future::pending().await,
         }
     }
 

@@ -69,7 +69,7 @@ pub(super) async fn open(url: &str, env: Arc<dyn Env>) -> Result<Store, OpenErro
         Target::Memory => Ok(Store::wrap(Arc::new(InMemory::new()), embedded::TRAITS, &shown)),
         Target::Embedded { directory } => {
             let objects = Embedded::open(&directory, env).await?;
-            Ok(Store::wrap(Arc::new(objects), embedded::TRAITS, &shown))
+            Ok(Store::own(objects, &shown))
         }
         Target::File { directory } => {
             let objects = open_directory(&directory)

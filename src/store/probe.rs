@@ -87,7 +87,7 @@ pub enum ProbeError {
         #[source]
         source: Arc<StoreError>,
     },
-    #[error("{url} does not answer; check the endpoint, the region and the network")]
+    #[error("{url} does not answer; check the endpoint, the region and the network, or the disk")]
     Unreachable {
         url: String,
         #[source]

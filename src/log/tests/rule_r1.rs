@@ -93,6 +93,24 @@ fn a_refusal_is_told_at_once() {
 }
 
 #[test]
+fn a_full_disk_is_waited_for_and_told_at_the_deadline() {
+    is_committed(&[Full, Full], &[], &["PUT", "PUT", "PUT"]);
+    let (heard, asked) = append(&[Full; 1000], &[]);
+    let Err(Error::Unavailable { what, .. }) = heard else { panic!("{heard:?}") };
+    assert!(what.contains("the embedded store in /srv is full"), "{what}");
+    assert!(asked.len() > 1);
+}
+
+#[test]
+fn a_full_disk_after_an_ambiguous_put_does_not_make_that_one_definite() {
+    let mut puts = vec![WriteLate];
+    puts.extend([Full; 1000]);
+    let (heard, _) = append(&puts, &[]);
+    let Err(unknown @ Error::Unknown { .. }) = heard else { panic!("{heard:?}") };
+    assert!(unknown.to_string().contains("is full"), "{unknown}");
+}
+
+#[test]
 fn a_refusal_after_an_ambiguous_put_does_not_make_that_one_definite() {
     let mut puts = vec![WriteLate];
     puts.extend([Deny; 1000]);

@@ -26,7 +26,7 @@ use object_store::{
 use crate::{
     env::Env,
     log::{Encoded, NewCommit, RunLog, Snapshots, Tail},
-    store::Store,
+    store::{Full, Store},
     workflow::{
         BlueprintRef, CommitFacts, Event, ExecutionId, Handle, Namespace, Payload, RunId, Start,
         State, Timestamp, fold,
@@ -50,6 +50,8 @@ pub(super) enum Act {
     Conflict,
     /// 403, and nothing is done.
     Deny,
+    /// The disk is full, and nothing is begun.
+    Full,
 }
 
 /// An [`InMemory`] store under a script.
@@ -126,6 +128,10 @@ impl ObjectStore for Scripted {
                 Err(Error::AlreadyExists { path: to.to_string(), source: "409".into() })
             }
             Act::Deny => Err(denied(to)),
+            Act::Full => {
+                let full = Full { directory: "/srv".into(), free_bytes: 0 };
+                Err(Error::Generic { store: "scripted", source: full.into() })
+            }
         };
         self.write_late().await;
         self.late.lock().unwrap().extend(late);
@@ -136,9 +142,12 @@ impl ObjectStore for Scripted {
         match self.next(&self.gets, "GET") {
             Act::Well => self.inner.get_opts(from, how).await,
             Act::Deny => Err(denied(from)),
-            Act::LoseReply | Act::WriteLate | Act::Fail | Act::WriteTwice | Act::Conflict => {
-                Err(failed())
-            }
+            Act::LoseReply
+            | Act::WriteLate
+            | Act::Fail
+            | Act::WriteTwice
+            | Act::Conflict
+            | Act::Full => Err(failed()),
         }
     }
 

@@ -68,9 +68,11 @@ impl Sender {
     }
 }
 
-/// The running thread; dropping it waits for the writes handed in so far.
+/// The running thread; dropping it waits for the writes handed in so far, but not on a broken store,
+/// whose engine may hold up a write for ever.
 #[derive(Debug)]
 pub(super) struct Committer {
+    database: Arc<Database>,
     sender: Sender,
     thread: Option<JoinHandle<()>>,
 }
@@ -78,11 +80,12 @@ pub(super) struct Committer {
 impl Committer {
     pub(super) fn start(database: Arc<Database>, env: Arc<dyn Env>) -> Self {
         let (sender, messages) = mpsc::channel();
+        let written = Arc::clone(&database);
         let thread = thread::Builder::new()
             .name("embedded-commit".to_owned())
-            .spawn(move || run(&database, &*env, &messages))
+            .spawn(move || run(&written, &*env, &messages))
             .expect("a thread can be started");
-        Self { sender: Sender(sender), thread: Some(thread) }
+        Self { database, sender: Sender(sender), thread: Some(thread) }
     }
 
     pub(super) fn sender(&self) -> Sender {
@@ -98,6 +101,9 @@ impl Drop for Committer {
     fn drop(&mut self) {
         // A message and not a closed channel: a delete stream that is still held has a sender too.
         let stopped = self.sender.0.send(Message::Stop).is_err();
+        if self.database.health().is_broken() {
+            return;
+        }
         let joined = self.thread.take().map(JoinHandle::join);
         if stopped || joined.is_some_and(|joined| joined.is_err()) {
             tracing::error!("the committer of the embedded store had ended before its time");
@@ -137,11 +143,11 @@ fn apply(database: &Database, env: &dyn Env, batch: Vec<Write>) {
             (write.answer, decision)
         })
         .collect();
-    let synced = database.write(staged.changed).map_err(|error| error.to_string());
+    let synced = database.write(staged.changed);
     for (answer, decision) in decided {
         let outcome = match &synced {
             Ok(()) => decision,
-            Err(error) => Err(generic(error.clone().into())),
+            Err(unwritten) => Err(unwritten.clone().into()),
         };
         // Whoever gave up waiting does not need the answer.
         drop(answer.send(outcome));

@@ -9,7 +9,13 @@ use std::{
 use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
 use object_store::{Result, path::Path};
 
-use super::{directory::Directory, generic, record::Record};
+use super::{
+    directory::Directory,
+    generic,
+    health::Health,
+    record::Record,
+    space::{Full, Space},
+};
 use crate::store::OpenError;
 
 /// Blocks read from disk that are kept in memory.
@@ -27,6 +33,26 @@ pub(super) struct Database {
     objects: Keyspace,
     engine: fjall::Database,
     directory: Directory,
+    space: Space,
+    health: Health,
+}
+
+/// Why a batch was not written.
+#[derive(Clone, Debug)]
+pub(super) enum Unwritten {
+    /// Nothing of it was begun.
+    Full(Full),
+    /// It may be on the disk, and is not to be seen before the store is opened again.
+    Failed(String),
+}
+
+impl From<Unwritten> for object_store::Error {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Full(full) => generic(full.into()),
+            Unwritten::Failed(cause) => generic(cause.into()),
+        }
+    }
 }
 
 impl fmt::Debug for Database {
@@ -40,7 +66,20 @@ impl Database {
     pub(super) fn open(path: &FilePath) -> Result<Self, OpenError> {
         let directory = Directory::lock(path)?;
         let (engine, objects) = directory.open(open_engine)?;
-        Ok(Self { objects, engine, directory })
+        let space = Space::of(directory.path());
+        Ok(Self { objects, engine, directory, space, health: Health::default() })
+    }
+
+    pub(super) fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Asks the engine whether it takes writes still; a failure in its background shows nowhere else
+    /// until the next write. May wait for a write under way.
+    pub(super) fn check(&self) {
+        if let Err(error) = self.engine.persist(PersistMode::Buffer) {
+            self.health.breaks(&told(&error));
+        }
     }
 
     pub(super) fn directory(&self) -> &FilePath {
@@ -70,12 +109,14 @@ impl Database {
 
     /// Writes and removes, all or nothing, and returns when it is on the disk.
     ///
-    /// After a failure the engine takes no more writes: what reached the disk is unknown, and only
-    /// opening it again can tell.
-    pub(super) fn write(&self, changes: HashMap<Path, Option<Record>>) -> Result<()> {
+    /// On a disk that is nearly full nothing is begun, and a later write may succeed. After any other
+    /// failure the engine takes no more writes: what reached the disk is unknown, and only opening it
+    /// again can tell.
+    pub(super) fn write(&self, changes: HashMap<Path, Option<Record>>) -> Result<(), Unwritten> {
         if changes.is_empty() {
             return Ok(());
         }
+        self.space.check().map_err(Unwritten::Full)?;
         let mut batch = self.engine.batch().durability(Some(PersistMode::SyncData));
         for (key, change) in changes {
             match change {
@@ -83,7 +124,13 @@ impl Database {
                 None => batch.remove(&self.objects, key.as_ref()),
             }
         }
-        batch.commit().map_err(failed)
+        batch.commit().map_err(|error| {
+            self.health.breaks(&told(&error));
+            let cause = self.health.cause();
+            Unwritten::Failed(format!(
+                "{cause}; no more is written until the store is opened again"
+            ))
+        })
     }
 }
 
@@ -102,12 +149,17 @@ fn open_engine(path: &PathBuf) -> fjall::Result<(fjall::Database, Keyspace)> {
     Ok((engine, objects))
 }
 
-fn failed(error: fjall::Error) -> object_store::Error {
-    if matches!(error, fjall::Error::Poisoned) {
-        return generic(
-            "an earlier write failed, so nothing more is accepted; check the disk and restart"
-                .into(),
-        );
+/// What went wrong, in the words of the system where it was the system.
+fn told(error: &fjall::Error) -> String {
+    match error {
+        fjall::Error::Io(error) => error.to_string(),
+        fjall::Error::Poisoned => {
+            "writing tables failed in the background, as it does on a full disk".to_owned()
+        }
+        error => error.to_string(),
     }
+}
+
+fn failed(error: fjall::Error) -> object_store::Error {
     generic(error.into())
 }

@@ -8,7 +8,8 @@
 //!   wait when it comes round are one batch with one `fdatasync`;
 //! * an open directory is locked; the lock goes with its process, however that ends;
 //! * a batch that a crash tore off was never acknowledged, and is cut off at the next open;
-//! * a list reads in small chunks, so that reading its first key does not cost the whole.
+//! * a list reads in small chunks, so that reading its first key does not cost the whole;
+//! * a disk that is nearly full is not written to; a store whose engine takes no more writes says so.
 //!
 //! Reads may touch the disk, so they run on the runtime's blocking threads. Multipart uploads are
 //! not implemented: an object is one put.
@@ -16,9 +17,11 @@
 mod committer;
 mod database;
 mod directory;
+mod health;
 mod journal;
 mod record;
 mod scan;
+mod space;
 
 use std::{fmt, io, path::Path as FilePath, sync::Arc};
 
@@ -30,6 +33,7 @@ use object_store::{
     path::Path,
 };
 
+pub use self::space::Full;
 use self::{
     committer::{Change, Committer},
     database::Database,
@@ -49,6 +53,7 @@ pub struct Embedded {
     // Before `database`: its thread must end first.
     committer: Committer,
     database: Arc<Database>,
+    env: Arc<dyn Env>,
 }
 
 impl Embedded {
@@ -68,8 +73,25 @@ impl Embedded {
             source: io::Error::other(error),
         };
         let database = Arc::new(opened.map_err(failed)??);
-        let committer = Committer::start(Arc::clone(&database), env);
-        Ok(Self { committer, database })
+        let committer = Committer::start(Arc::clone(&database), Arc::clone(&env));
+        Ok(Self { committer, database, env })
+    }
+
+    /// Resolves, with the cause, when no write succeeds any more until the store is opened again.
+    pub(super) async fn broken(&self) -> String {
+        let watch = async {
+            loop {
+                self.env.sleep(health::CHECK_EVERY).await;
+                let database = Arc::clone(&self.database);
+                // Left to itself: it may wait for a write that is never finished.
+                drop(tokio::task::spawn_blocking(move || database.check()));
+            }
+        };
+        tokio::select! {
+            biased;
+            cause = self.database.health().broken() => cause.to_owned(),
+            () = watch => unreachable!("BUG: a loop without an end has ended"),
+        }
     }
 
     /// Runs `read` where it may wait for the disk.
