@@ -91,6 +91,7 @@ struct Inner {
     offers: Offers,
     workers: Workers,
     feed: Feed,
+    leaving: resurrect::Leaving,
     dead: Dead,
     retention: Retention,
     /// LISTs of retention that a scan of the timers makes up for.
@@ -149,6 +150,7 @@ impl Engine {
             offers: Offers::new(store.clone(), shards, &instance_id),
             workers: Workers::new(store.clone()),
             feed: Feed::new(store.clone(), env.clone(), config.cache_bytes / 8),
+            leaving: resurrect::Leaving::default(),
             dead: Dead::new(store.clone()),
             lists_owed: AtomicU64::new(0),
             slots: cache::Slots::default(),

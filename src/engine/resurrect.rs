@@ -8,7 +8,12 @@
 //!
 //! Source: docs/fencing.md "Wake entries".
 
-use std::{panic::AssertUnwindSafe, time::Duration};
+use std::{
+    collections::HashSet,
+    panic::AssertUnwindSafe,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures::FutureExt;
 
@@ -17,15 +22,41 @@ use crate::{
     dispatch::Held,
     log::{self, Append},
     wake::{Entry, Resurrect, Woke},
-    workflow::{Command, Draft},
+    workflow::{Attention, Command, Draft, Handle},
 };
 
 /// How old an entry must be, by the store's clock, before a commit that it announces and that is
 /// not there counts as given up: three times what any writer may take.
 const UNDECIDED_FOR: Duration = Duration::from_mins(30);
 
+/// Entries that go as soon as a record is written, so that no later pass looks at their runs again.
+#[derive(Debug, Default)]
+pub(super) struct Leaving(Mutex<HashSet<(Handle, Attention)>>);
+
+impl Leaving {
+    /// Whether the entry was not among them.
+    fn begin(&self, entry: &Entry) -> bool {
+        self.entries().insert((entry.handle.clone(), entry.attention()))
+    }
+
+    fn end(&self, entry: &Entry) {
+        self.entries().remove(&(entry.handle.clone(), entry.attention()));
+    }
+
+    fn has(&self, entry: &Entry) -> bool {
+        self.entries().contains(&(entry.handle.clone(), entry.attention()))
+    }
+
+    fn entries(&self) -> MutexGuard<'_, HashSet<(Handle, Attention)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Resurrect for Engine {
     async fn wake(&self, entry: &Entry) -> Woke {
+        if self.inner.leaving.has(entry) {
+            return Woke::Left;
+        }
         // A decision that panics is a bug of ours; it must not stop the others from waking.
         let woken = AssertUnwindSafe(self.wake_entry(entry)).catch_unwind().await;
         match woken {
@@ -67,15 +98,36 @@ impl Engine {
     async fn settle_entry(&self, entry: &Entry, loaded: &Loaded) -> Result<Woke, Error> {
         let now = self.inner.env.now();
         let needed = self.put_needed(loaded, now, entry.attention()).await?;
+        let goes = !needed.contains(&entry.attention());
         if !loaded.state.is_active() {
-            // The batch with this record may have been cut off with its instance.
-            let steps = loaded.blueprint.blueprint.steps().len();
-            self.inner.feed.record(&Record::of(&loaded.state, steps)).await?;
-        }
-        if !needed.contains(&entry.attention()) {
+            self.record_and_remove(entry, loaded, goes);
+        } else if goes {
             self.inner.wakes.remove(entry).await;
         }
         Ok(Woke::Done)
+    }
+
+    /// Writes the record of a run that stopped, then deletes the entry, beside the pass that found it.
+    ///
+    /// The batch with the record may have been cut off with its instance. A new one waits for its
+    /// window; a pass that waited too would look at a few runs in each window, and after a storm of
+    /// deaths the runs that need it would stand behind hundreds that are over.
+    fn record_and_remove(&self, entry: &Entry, loaded: &Loaded, goes: bool) {
+        let record = Record::of(&loaded.state, loaded.blueprint.blueprint.steps().len());
+        let (engine, entry) = (self.clone(), entry.clone());
+        if !self.inner.leaving.begin(&entry) {
+            return;
+        }
+        self.inner.tasks.spawn(async move {
+            match engine.inner.feed.record(&record).await {
+                Ok(()) if goes => engine.inner.wakes.remove(&entry).await,
+                Ok(()) => {}
+                Err(error) => {
+                    tracing::warn!(handle = %entry.handle, %error, "a record was not written; the entry stays");
+                }
+            }
+            engine.inner.leaving.end(&entry);
+        });
     }
 
     /// The start commit that the entry announces is not there.

@@ -1,11 +1,18 @@
 //! Several instances on one bucket, none of which knows of the others.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use lazarus::proto::cerebelum::ExecutionState as State;
+use object_store::{ObjectStore, memory::InMemory};
 use serde_json::json;
 
-use crate::support::{Bucket, Done, Instance, PATIENCE, Setup, Worker};
+use crate::{
+    faulty::{Fault, FaultyStore, Op, Rule},
+    support::{Bucket, Done, Instance, PATIENCE, Setup, Worker},
+};
 
 fn done() -> Done {
     Done::Success(json!({"ok": 1}))
@@ -61,6 +68,43 @@ async fn another_instance_ends_a_sleep_that_began_on_one_that_died() {
     assert_eq!(after.step_name, "after");
     other.submit("w2", &after, done()).await;
     other.until(&id, State::ExecutionCompleted).await;
+}
+
+/// Each guard of a run that is over costs a record, which waits for its window of 5 s.
+#[tokio::test]
+async fn runs_that_are_over_do_not_hold_up_one_that_is_not() {
+    const OVER: usize = 100;
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let faulty = FaultyStore::over(Arc::clone(&memory));
+    let mut setup = Setup::counted().guard(Duration::from_millis(500));
+    setup.policy.lease = Duration::from_millis(100);
+    // Its records can not be written, so its guards stay, as they do when it dies in time.
+    faulty.plan(Rule::on(Op::Put, "feed", Fault::Fail).always());
+    let here = Instance::start(Bucket::over(faulty.objects()).store().await, &setup).await;
+    let mut client = here.client().await;
+    client.blueprint("single", &[("only", &[])]).await;
+    for _ in 0..OVER {
+        client.execute("single", json!({})).await;
+        let task = client.poll("w1", 5_000).await.expect("the task");
+        client.submit("w1", &task, done()).await;
+    }
+    let open = client.execute("single", json!({})).await;
+    let lost = client.poll("w1", 5_000).await.expect("the task");
+    assert_eq!(lost.execution_id, open);
+    here.kill();
+
+    let there = Instance::start(Bucket::over(memory).store().await, &setup).await;
+    assert!(there.objects("wake/0/guard").await.len() > OVER, "the guards of the dead stand");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    let begun = Instant::now();
+    while there.engine.tick().await.expect("a pass").more {}
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(4), "a pass over runs that are over took {took:?}");
+    let woken = there.client().await.events(&open).await;
+    assert!(woken.iter().any(|event| event["k"] == "attempt_lost"), "{woken:#?}");
+    there.settle().await;
+    let left = there.objects("wake/0/guard").await;
+    assert_eq!(left.len(), 1, "all went but the one of the run that is open: {left:?}");
 }
 
 #[tokio::test]
