@@ -183,10 +183,15 @@ impl Engine {
     }
 
     /// Brings a run back into this instance's memory without changing it: its deadlines to the timers,
-    /// its ready tasks to the polls, its leases to the workers that come back for them.
+    /// its ready tasks to the polls, its leases to the workers that come back for them. The entry of one
+    /// that is over goes.
     pub(super) async fn visit(&self, entry: &Entry) -> Result<(), Error> {
         let loaded = self.look_at_newest(&entry.handle, Loaded::clone).await?;
         if loaded.state.is_closed() {
+            // Else it would stand until it is due, and each start would read its run again.
+            if loaded.state.seq >= entry.handle.seq {
+                self.record_and_remove(entry, &loaded, true);
+            }
             return Ok(());
         }
         for (worker, token) in loaded.leased() {

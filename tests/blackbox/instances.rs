@@ -108,6 +108,29 @@ async fn runs_that_are_over_do_not_hold_up_one_that_is_not() {
 }
 
 #[tokio::test]
+async fn the_walk_at_start_takes_the_guards_of_what_is_over() {
+    let memory: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let faulty = FaultyStore::over(Arc::clone(&memory));
+    // Not due for as long as this takes.
+    let mut setup = Setup::new().guard(Duration::from_mins(10));
+    faulty.plan(Rule::on(Op::Put, "feed", Fault::Fail).always());
+    let here = Instance::start(Bucket::over(faulty.objects()).store().await, &setup).await;
+    let mut client = here.client().await;
+    client.blueprint("single", &[("only", &[])]).await;
+    let id = client.execute("single", json!({})).await;
+    let task = client.poll("w1", 5_000).await.expect("the task");
+    client.submit("w1", &task, done()).await;
+    here.settle().await;
+    here.kill();
+
+    setup.background = true;
+    let there = Instance::start(Bucket::over(memory).store().await, &setup).await;
+    until_empty(&there, "wake").await;
+    let listed = there.objects("feed").await;
+    assert!(!listed.is_empty(), "the record of {id} was written first");
+}
+
+#[tokio::test]
 async fn twenty_executions_over_two_instances_end_once_each_and_leave_no_entries() {
     let (here, there) = two_instances().await;
     let (mut client, other) = (here.client().await, there.client().await);
