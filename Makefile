@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sim test-function test-sdk test-s3 sim sim-long sim-exhaustive fuzz lint build clean
+.PHONY: help demo test test-rust test-sim test-function test-sdk test-s3 test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -18,7 +18,7 @@ help: ## what there is to make
 demo: build $(SDK)/.ready ## a workflow sleeps, its engine is killed, and it comes back (20 s)
 	@$(SDK)/bin/python scripts/demo.py
 
-test: test-rust test-sim test-function test-sdk test-s3 ## everything that must hold before a commit
+test: test-rust test-sim test-function test-sdk test-s3 test-soak ## everything that must hold before a commit
 
 test-rust: ## unit tests, the black-box suite, the store contract
 	cargo test --no-fail-fast
@@ -32,6 +32,14 @@ test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, agains
 test-s3: $(S3)/.ready ## the store contract and the black-box suite over the wire, on a local S3 server
 	cargo test --no-run --test store_contract --test blackbox
 	$(S3)/bin/python localstack/ministack.py run cargo test --test store_contract --test blackbox
+
+test-soak: ## a minute of the soak
+	@$(MAKE) --no-print-directory soak SOAK_SECONDS=60
+
+soak: $(S3)/.ready ## real engines on S3 are killed, stopped and cut off for SOAK_SECONDS (300); SEED=7 replays their misfortunes
+	cargo test --no-run --test soak
+	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(S3)/bin/python localstack/ministack.py run \
+		cargo test --test soak -- --exact nothing_acknowledged_is_lost_duplicated_or_stuck --ignored --nocapture
 
 test-sim: ## 20,000 simulated histories, about 6 minutes on 2 cores
 	SEEDS=20000 cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
