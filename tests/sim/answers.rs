@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use lazarus::{
     engine::{Record, Standing, Started},
-    workflow::{Generation, Phase, RunId, Seq, State, Status, TaskToken},
+    workflow::{ExecutionId, Generation, Phase, RunId, Seq, State, Status, TaskToken},
 };
 
 use super::{audit::Audit, rules::holds};
@@ -38,6 +38,16 @@ impl Audit {
         self.blame(holds(first == run, || {
             format!("the start {intent} came to run {first} and to run {run}")
         }));
+    }
+
+    /// A caller that asked at `asked_ms` was told that its id is in use.
+    pub fn not_started(&self, execution: Option<&ExecutionId>, asked_ms: u64, why: &str) {
+        let known = self.known();
+        let runs = execution.and_then(|it| known.ids.get(it.as_str())).cloned().unwrap_or_default();
+        let was_open =
+            runs.iter().any(|run| known.runs[run].closed_ms.is_none_or(|it| it >= asked_ms));
+        drop(known);
+        self.blame(holds(was_open, || format!("{execution:?} was not started: {why}")));
     }
 
     /// Whether the newest run of an id is closed, and did not complete.

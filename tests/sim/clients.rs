@@ -145,8 +145,14 @@ impl Clients {
                     self.cluster.world.audit.started(&intent, &started, asked_ms);
                     return started;
                 }
+                // Somebody else's execution of that id is open; it closes.
                 Err(error) if error.is_final() => {
-                    self.cluster.world.trace.fault(format!("{intent} was refused: {error:?}"));
+                    let execution = request.execution.as_ref();
+                    self.cluster.world.audit.not_started(
+                        execution,
+                        asked_ms,
+                        &format!("{error:?}"),
+                    );
                 }
                 Err(_) => {}
             }
