@@ -101,7 +101,7 @@ pub(super) fn is_refusal(error: &object_store::Error) -> bool {
 
 /// Whether the store began nothing of the write, so that it will never be found; it may be sent again.
 pub(super) fn is_unbegun(error: &object_store::Error) -> bool {
-    std::error::Error::source(error).is_some_and(|cause| cause.is::<store::Full>())
+    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<store::Full>)
 }
 
 /// What to tell of a store that did not write because its disk is full; none where that is not why.

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future;
 use lazarus::{
-    engine::{Deletion, Engine, Filter, RetentionPolicy},
+    engine::{Deletion, Engine, Error, Filter, RetentionPolicy},
     workflow::{ExecutionId, Namespace},
 };
 
@@ -98,18 +98,40 @@ async fn ask_for_the_deleted(cluster: &Arc<Cluster>, place: usize) {
     let list = |engine: Engine| async move {
         engine.list(&Namespace::default(), &Filter::default(), 0, usize::MAX).await
     };
-    match cluster.ask(place, PATIENCE, list).await {
+    match persistently(cluster, place, list).await {
         Ok(page) if page.records.is_empty() => {}
         other => world.trace.fault(format!("what is deleted is listed: {other:?}")),
     }
     for execution in world.audit.executions() {
         let asked = ExecutionId::known(&execution).expect("an id");
-        let describe =
-            |engine: Engine| async move { engine.describe(&Namespace::default(), &asked).await };
-        match cluster.ask(place, PATIENCE, describe).await {
+        let describe = |engine: Engine| {
+            let asked = asked.clone();
+            async move { engine.describe(&Namespace::default(), &asked).await }
+        };
+        match persistently(cluster, place, describe).await {
             Err(Unanswered::No(error)) if error.is_final() => {}
             other => world.trace.fault(format!("{execution} is deleted, and is {other:?}")),
         }
     }
     world.trace.count("everything deleted");
+}
+
+/// Asks until somebody answers: whoever is there may have to have its clock set first.
+async fn persistently<T, Asked>(
+    cluster: &Arc<Cluster>,
+    place: usize,
+    ask: impl Fn(Engine) -> Asked,
+) -> Result<T, Unanswered>
+where
+    Asked: Future<Output = Result<T, Error>>,
+{
+    loop {
+        match cluster.ask(place, PATIENCE, &ask).await {
+            Err(Unanswered::Silence) => {
+                cluster.world.timeline.wait(PATIENCE).await;
+                cluster.hire_again(place);
+            }
+            answer => return answer,
+        }
+    }
 }

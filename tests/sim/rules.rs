@@ -83,7 +83,12 @@ impl Known {
         let facts = CommitFacts { seq: commit.seq, time: commit.time };
         if matches!(place, Key::Id { .. }) {
             let state = fold(None, facts, &commit.events).expect("it follows");
-            self.begin(&state)?;
+            // Who deletes by a list that lacks the newest generations may put a tombstone where one of
+            // them has gone since; it stands below the newest one, and nobody looks at it.
+            let is_below = deleted_by(&commit.events).is_some() && self.has_newer(&state);
+            if !is_below {
+                self.begin(&state)?;
+            }
             resumes(&self.runs, commit)?;
             let mut run = Run {
                 state,
@@ -129,6 +134,15 @@ impl Known {
             run.closed_ms.get_or_insert(now_ms);
         }
         run.is_as_in_snapshot(commit)
+    }
+
+    /// Whether a newer generation of the id stands in the bucket.
+    fn has_newer(&self, state: &State) -> bool {
+        let is_newer = |run: &RunId| {
+            let other = &self.runs[run].state;
+            other.execution == state.execution && other.generation > state.generation
+        };
+        self.standing.values().any(is_newer)
     }
 
     /// A start commit was deleted: its run closed long ago, a generation comes after it if a user chose

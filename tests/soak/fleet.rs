@@ -146,7 +146,7 @@ impl Engine {
                 self.order(Order::GoOn);
             }
             Misfortune::CutStore { weather, during } => {
-                cut(&self.back, weather, during, tally).await
+                cut(&self.back, weather, during, tally).await;
             }
             Misfortune::CutClients { weather, during } => {
                 cut(&self.front, weather, during, tally).await;

@@ -50,7 +50,7 @@ impl Gates {
     where
         Answer: Future<Output = Result<Response<T>, Status>>,
     {
-        let mut tried = 0;
+        let mut times = 0;
         loop {
             let answer = tokio::time::timeout(TRY_MAX, send(self.any(chance))).await;
             let status = match answer {
@@ -58,8 +58,8 @@ impl Gates {
                 Ok(Err(status)) => status,
                 Err(_) => Status::deadline_exceeded("this client waits no longer"),
             };
-            tried += 1;
-            if tried == tries || !is_worth_a_retry(&status) {
+            times += 1;
+            if times == tries || !is_worth_a_retry(&status) {
                 return Err(status);
             }
             count(&self.ledger.retries);

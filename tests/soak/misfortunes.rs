@@ -14,7 +14,7 @@ const CUT_EVERY: Duration = Duration::from_secs(3);
 /// How many engines stand still at once, at most.
 const STOPPED_MAX: usize = 2;
 const STOP_MIN: Duration = Duration::from_millis(500);
-const STOP_MAX: Duration = Duration::from_secs(60);
+const STOP_MAX: Duration = Duration::from_mins(1);
 const CUT_MIN: Duration = Duration::from_millis(100);
 const CUT_MAX: Duration = Duration::from_secs(8);
 

@@ -203,7 +203,6 @@ impl Pump<'_> {
         loop {
             let now = *weather.borrow_and_update();
             match now {
-                Weather::Fair => return Some(length),
                 Weather::Refused | Weather::Reset => return None,
                 Weather::Silent => weather.changed().await.ok()?,
                 Weather::Slow(pause) => {
@@ -214,7 +213,7 @@ impl Pump<'_> {
                     let before = self.passed.fetch_add(length, Ordering::Relaxed);
                     return Some(bytes.saturating_sub(before).min(length));
                 }
-                Weather::Truncated(_) => return Some(length),
+                Weather::Fair | Weather::Truncated(_) => return Some(length),
             }
         }
     }

@@ -89,7 +89,10 @@ fn heard(
 ) {
     let count = match told {
         Told::Report { run, step, token } => marked(runs.get(run), step, &marks[token]),
-        Told::Failure { run, step, token } => marked(runs.get(run), step, &marks[token]).min(1),
+        Told::Failure { run, step, token } => {
+            let of = runs.get(run);
+            marked(of, step, &marks[token]).min(1).max(ended(of, step, token))
+        }
         Told::Approval { execution, request } => {
             let of = executions.get(execution.as_str()).map(Vec::as_slice).unwrap_or_default();
             let granted = of.iter().flat_map(|run| run.of_kind("approval_granted"));
@@ -101,6 +104,21 @@ fn heard(
         1 => {}
         _ => verdict.duplicated.push(format!("{told:?}")),
     }
+}
+
+/// 1 if an attempt no older than that of `token` ended the same round of the step: a failure that comes
+/// after it changes nothing, and is not written down.
+fn ended(run: Option<&Run>, step: &str, token: &str) -> usize {
+    let attempt =
+        token.rsplit('.').next().and_then(|it| it.parse::<u64>().ok()).expect("an attempt");
+    let ends = ["attempt_failed", "step_retried", "step_failed", "step_completed"];
+    let events = run.map(|run| run.events.as_slice()).unwrap_or_default();
+    let ends_it = |(_, event): &(u64, Value)| {
+        let kind = event["k"].as_str().unwrap_or_default();
+        let is_late = event["attempt"].as_u64().is_some_and(|it| it >= attempt);
+        event["step"] == step && ends.contains(&kind) && is_late
+    };
+    usize::from(events.iter().any(ends_it))
 }
 
 /// How many events of the step have one of the marks.

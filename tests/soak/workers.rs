@@ -152,9 +152,10 @@ impl Shop {
         if step == LAST_STEP {
             self.finished.finish(&run);
         }
-        self.ledger.tell(match is_failure {
-            true => Told::Failure { run, step, token },
-            false => Told::Report { run, step, token },
+        self.ledger.tell(if is_failure {
+            Told::Failure { run, step, token }
+        } else {
+            Told::Report { run, step, token }
         });
     }
 }

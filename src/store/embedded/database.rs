@@ -151,13 +151,13 @@ fn open_engine(path: &PathBuf) -> fjall::Result<(fjall::Database, Keyspace)> {
 
 /// What went wrong, in the words of the system where it was the system.
 fn told(error: &fjall::Error) -> String {
-    match error {
-        fjall::Error::Io(error) => error.to_string(),
-        fjall::Error::Poisoned => {
-            "writing tables failed in the background, as it does on a full disk".to_owned()
-        }
-        error => error.to_string(),
+    if let fjall::Error::Io(error) = error {
+        return error.to_string();
     }
+    if matches!(error, fjall::Error::Poisoned) {
+        return "writing tables failed in the background, as it does on a full disk".to_owned();
+    }
+    error.to_string()
 }
 
 fn failed(error: fjall::Error) -> object_store::Error {
