@@ -96,7 +96,9 @@ impl Engine {
 
     /// Puts what the run needs, writes its record if it stopped, and deletes the entry.
     async fn settle_entry(&self, entry: &Entry, loaded: &Loaded) -> Result<Woke, Error> {
-        let now = self.inner.env.now();
+        // Its time had come when it was found. With a clock that was set back since, an older guard
+        // would be put in its place, and be deleted meanwhile by whoever's clock was not.
+        let now = self.inner.env.now().max(entry.due);
         let needed = self.put_needed(loaded, now, entry.attention()).await?;
         let goes = !needed.contains(&entry.attention());
         if !loaded.state.is_active() {
