@@ -44,7 +44,7 @@ soak: $(S3)/.ready ## real engines on S3 are killed, stopped and cut off for SOA
 test-sim: ## 7,000 simulated histories, about 3 minutes on 2 cores
 	SEEDS=7000 cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
 
-sim: ## whole clusters in one thread: as many seeds as fit in 20 s; SEED=7 replays one, in words
+sim: ## whole clusters in one thread: the first 400 seeds; SEED=7 replays one, in words
 	SEED=$(SEED) cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
 
 sim-long: ## SEEDS histories (a million, five hours) from seed FROM (1) on
