@@ -41,8 +41,8 @@ soak: $(S3)/.ready ## real engines on S3 are killed, stopped and cut off for SOA
 	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(S3)/bin/python localstack/ministack.py run \
 		cargo test --test soak -- --exact nothing_acknowledged_is_lost_duplicated_or_stuck --ignored --nocapture
 
-test-sim: ## 7,000 simulated histories, about 3 minutes on 2 cores
-	SEEDS=7000 cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
+test-sim: ## 20,000 simulated histories, about 5 minutes on 2 cores
+	SEEDS=20000 cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture
 
 sim: ## whole clusters in one thread: the first 400 seeds; SEED=7 replays one, in words
 	SEED=$(SEED) cargo test --test sim -- --exact every_history_keeps_every_promise --nocapture

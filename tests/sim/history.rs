@@ -26,6 +26,7 @@ use super::{
     deletion::{KEEP, delete_all},
     keepers,
     mercy::Mercy,
+    weather::LATE_MAX,
     workers::Workers,
     workload::Workload,
     world::World,
@@ -257,8 +258,11 @@ async fn settle(cluster: &Arc<Cluster>, workers: &Arc<Workers>, chance: &Chance)
     let thaw_at = begun + chance.spread(LOOK_EVERY, latest);
     while world.timeline.now() < thaw_at.max(begun) + TO_SETTLE {
         let is_idle = world.lasts_days && cluster.has_forgotten() && left_over(world).is_empty();
-        let wait = if is_idle { LOOK_EVERY * 24 } else { LOOK_EVERY };
+        // Within the two hours after which an audit calls what nobody needs a fault.
+        let wait = if is_idle { LOOK_EVERY * 12 } else { LOOK_EVERY };
         world.timeline.wait(wait).await;
+        // Whoever keeps a bucket for days ticks meanwhile: what lands late is seen before it grows old.
+        let may_land = world.is_retained && world.timeline.now() < begun + LATE_MAX;
         if world.timeline.now() > thaw_at {
             cluster.remember_forgotten(Duration::from_mins(1)).await;
         }
@@ -278,7 +282,7 @@ async fn settle(cluster: &Arc<Cluster>, workers: &Arc<Workers>, chance: &Chance)
         }
         // Whoever polls takes away the offers that nobody needs.
         let _task = workers.poll(place, "sweeper").await;
-        let may_come = workers.zombies() > 0 || cluster.has_forgotten();
+        let may_come = may_land || workers.zombies() > 0 || cluster.has_forgotten();
         if !may_come && left_over(world).is_empty() && world.audit.open_runs().is_empty() {
             return;
         }

@@ -162,7 +162,7 @@ impl Fate {
 }
 
 /// A late write or delete lands this long after it was sent at most.
-const LATE_MAX: Duration = Duration::from_mins(15);
+pub const LATE_MAX: Duration = Duration::from_mins(15);
 
 /// The weather of one world.
 pub struct Weather {
