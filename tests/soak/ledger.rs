@@ -29,10 +29,19 @@ pub enum Told {
     Approval { execution: String, request: String },
 }
 
-/// What was sent under each token, each with a mark of its own in its data. A task whose poll was cut
-/// off is handed out again under its token: of two results the first counts, and the other's worker is
-/// told the same.
+/// What was sent for each attempt, each with a mark of its own in its data. A task whose poll was cut
+/// off is handed out again as the same attempt: of two results the first counts, and the other's worker
+/// is told the same.
 pub type Marks = HashMap<String, Vec<String>>;
+
+/// Which attempt a task's token names, however long the log was when it was handed out.
+pub fn attempt(token: &str) -> String {
+    let parts: Vec<&str> = token.rsplitn(5, '.').collect();
+    let [attempt, iteration, step, _seq, run] = parts.as_slice() else {
+        panic!("{token:?} is no token")
+    };
+    [*run, *step, *iteration, *attempt].join(".")
+}
 
 /// All of it.
 #[derive(Debug, Default)]
@@ -60,7 +69,7 @@ impl Ledger {
 
     /// What a worker is about to send.
     pub fn send(&self, token: &str, mark: &str) {
-        locked(&self.marks).entry(token.to_owned()).or_default().push(mark.to_owned());
+        locked(&self.marks).entry(attempt(token)).or_default().push(mark.to_owned());
     }
 
     pub fn marks(&self) -> Marks {

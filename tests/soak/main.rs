@@ -180,6 +180,7 @@ async fn nothing_acknowledged_is_lost_duplicated_or_stuck() {
     let audit = audit.expect("the audit runs");
     report.note("audit", audited);
     report.print(&runs, &verdict, &audit);
+    report::print_faulty(&runs, &verdict);
     report::print_latest(&runs, healed_at);
 
     assert_eq!(ledger.refused(), Vec::<String>::new(), "refused (SEED={seed})");

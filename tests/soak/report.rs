@@ -13,6 +13,8 @@ use crate::{fleet::Fleet, history::Run, ledger::Ledger, verdict::Verdict};
 
 /// Later than this after healing, the end of a run is worth a look.
 const LATE_MS: u64 = 5_000;
+/// Of so many runs at fault the history is printed.
+const HISTORIES_MAX: usize = 5;
 
 /// What was counted so far.
 #[derive(Debug)]
@@ -85,6 +87,17 @@ fn commits(runs: &BTreeMap<String, Run>) -> usize {
     runs.values().map(|run| run.seqs.len()).sum()
 }
 
+/// Prints the histories of the first runs at fault: the bucket is gone when somebody looks.
+pub fn print_faulty(runs: &BTreeMap<String, Run>, verdict: &Verdict) {
+    let Verdict { lost, duplicated, stuck, wrong } = verdict;
+    let faults: Vec<&String> = [lost, duplicated, stuck, wrong].into_iter().flatten().collect();
+    let is_at_fault = |id: &str| faults.iter().any(|fault| fault.contains(id));
+    for (id, run) in runs.iter().filter(|(id, _)| is_at_fault(id)).take(HISTORIES_MAX) {
+        println!("{id}, in seconds since its start:");
+        print_since(run, run.events.first().map_or(0, |(time, _)| *time));
+    }
+}
+
 /// Prints the history of the run that closed last, if that was long after all was healed: what it
 /// waited for is what a recovery takes.
 pub fn print_latest(runs: &BTreeMap<String, Run>, healed_at: u64) {
@@ -94,8 +107,12 @@ pub fn print_latest(runs: &BTreeMap<String, Run>, healed_at: u64) {
         return;
     }
     println!("the last to end, {id}, in seconds since all was healed:");
+    print_since(run, healed_at);
+}
+
+fn print_since(run: &Run, since: u64) {
     for (time, event) in &run.events {
-        let seconds = (time.cast_signed() - healed_at.cast_signed()) as f64 / 1_000.0;
+        let seconds = (time.cast_signed() - since.cast_signed()) as f64 / 1_000.0;
         println!("{seconds:>9.1} {event}");
     }
 }

@@ -6,8 +6,13 @@ use serde_json::Value;
 
 use crate::{
     history::Run,
-    ledger::{Marks, Started, Told},
+    ledger::{Marks, Started, Told, attempt},
 };
+
+/// What a report comes to. The same attempt may have failed before it succeeds: both are written down.
+const GIVEN: [&str; 3] = ["step_completed", "sleep_started", "approval_requested"];
+/// What a failure comes to.
+const FAILED: [&str; 3] = ["attempt_failed", "step_retried", "step_failed"];
 
 /// What is wrong; empty where nothing is.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -88,10 +93,12 @@ fn heard(
     verdict: &mut Verdict,
 ) {
     let count = match told {
-        Told::Report { run, step, token } => marked(runs.get(run), step, &marks[token]),
+        Told::Report { run, step, token } => {
+            marked(runs.get(run), step, &GIVEN, &marks[&attempt(token)])
+        }
         Told::Failure { run, step, token } => {
             let of = runs.get(run);
-            marked(of, step, &marks[token]).min(1).max(ended(of, step, token))
+            marked(of, step, &FAILED, &marks[&attempt(token)]).min(1).max(ended(of, step, token))
         }
         Told::Approval { execution, request } => {
             let of = executions.get(execution.as_str()).map(Vec::as_slice).unwrap_or_default();
@@ -111,22 +118,22 @@ fn heard(
 fn ended(run: Option<&Run>, step: &str, token: &str) -> usize {
     let attempt =
         token.rsplit('.').next().and_then(|it| it.parse::<u64>().ok()).expect("an attempt");
-    let ends = ["attempt_failed", "step_retried", "step_failed", "step_completed"];
     let events = run.map(|run| run.events.as_slice()).unwrap_or_default();
     let ends_it = |(_, event): &(u64, Value)| {
         let kind = event["k"].as_str().unwrap_or_default();
         let is_late = event["attempt"].as_u64().is_some_and(|it| it >= attempt);
-        event["step"] == step && ends.contains(&kind) && is_late
+        event["step"] == step && (FAILED.contains(&kind) || kind == "step_completed") && is_late
     };
     usize::from(events.iter().any(ends_it))
 }
 
-/// How many events of the step have one of the marks.
-fn marked(run: Option<&Run>, step: &str, marks: &[String]) -> usize {
+/// How many events of the step and of these kinds have one of the marks.
+fn marked(run: Option<&Run>, step: &str, kinds: &[&str], marks: &[String]) -> usize {
     let events = run.map(|run| run.events.as_slice()).unwrap_or_default();
     let is_it = |(_, event): &&(u64, Value)| {
-        let text = event.to_string();
-        event["step"] == step && marks.iter().any(|mark| text.contains(mark))
+        let (text, kind) = (event.to_string(), event["k"].as_str().unwrap_or_default());
+        let is_of_it = event["step"] == step && kinds.contains(&kind);
+        is_of_it && marks.iter().any(|mark| text.contains(mark))
     };
     events.iter().filter(is_it).count()
 }
@@ -175,6 +182,9 @@ mod tests {
 
     use super::*;
 
+    const T1: &str = "default.e.0.1.2.a.1.1";
+    const T2: &str = "default.e.0.1.3.b.1.1";
+
     /// A run that sleeps, is approved and completes, and what was told of it.
     fn sound() -> (Vec<Started>, Vec<Told>, BTreeMap<String, Run>) {
         let events = vec![
@@ -204,14 +214,14 @@ mod tests {
             token: token.to_owned(),
         };
         let approval = Told::Approval { execution: "e".to_owned(), request: "ok".to_owned() };
-        let told = vec![report("a", "t1"), report("b", "t2"), approval];
+        let told = vec![report("a", T1), report("b", T2), approval];
         (vec![started], told, BTreeMap::from([("1".to_owned(), run)]))
     }
 
     /// Under each token, what was sent; under the first one twice.
     fn marks() -> Marks {
         let sent = |marks: &[&str]| marks.iter().map(|mark| (*mark).to_owned()).collect();
-        HashMap::from([("t1".to_owned(), sent(&["m0", "m1"])), ("t2".to_owned(), sent(&["m2"]))])
+        HashMap::from([(attempt(T1), sent(&["m0", "m1"])), (attempt(T2), sent(&["m2"]))])
     }
 
     /// The verdict after `change` of the run.
@@ -227,8 +237,20 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_was_handed_out_twice_may_come_to_both() {
+        let (started, mut told, mut runs) = sound();
+        let again = "default.e.0.1.7.a.1.1".to_owned();
+        let (run, step) = ("1".to_owned(), "a".to_owned());
+        told.push(Told::Report { run: run.clone(), step: step.clone(), token: again.clone() });
+        told.push(Told::Failure { run, step, token: again });
+        let failed = json!({"k": "step_retried", "step": "a", "attempt": 1, "error": "m0"});
+        runs.get_mut("1").expect("the run").events.insert(1, (1, failed));
+        assert_eq!(judge(&started, &told, &marks(), &runs), Verdict::default());
+    }
+
+    #[test]
     fn whatever_was_acknowledged_and_is_gone_is_lost() {
-        for (event, lost) in [(1, "t1"), (2, "t2"), (4, "ok")] {
+        for (event, lost) in [(1, T1), (2, T2), (4, "ok")] {
             let verdict = after(|run| drop(run.events.remove(event)));
             assert!(verdict.lost.len() == 1 && verdict.lost[0].contains(lost), "{verdict:?}");
         }
