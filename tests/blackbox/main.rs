@@ -38,6 +38,7 @@ mod garbage;
 mod graph;
 mod instances;
 mod kill;
+mod many;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod process;

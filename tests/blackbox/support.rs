@@ -11,7 +11,7 @@ use std::{
 
 use futures::TryStreamExt;
 use lazarus::{
-    engine::{Config, Engine},
+    engine::{Config, Engine, Format},
     env::{Env, SystemEnv},
     frontdoor::{Listeners, Tls, TlsListener, serve},
     store::{Store, Traits},
@@ -70,6 +70,8 @@ pub struct Setup {
     pub near_timers: bool,
     pub reservations: bool,
     pub background: bool,
+    /// As a build of which version it reads and writes.
+    pub format: Format,
 }
 
 impl Setup {
@@ -90,6 +92,7 @@ impl Setup {
                 near_timers: false,
                 reservations: false,
                 background: true,
+                format: Format::OURS,
             };
         }
         Self {
@@ -98,6 +101,7 @@ impl Setup {
             near_timers: true,
             reservations: true,
             background: true,
+            format: Format::OURS,
         }
     }
 
@@ -110,6 +114,7 @@ impl Setup {
             near_timers: true,
             reservations: true,
             background: false,
+            format: Format::OURS,
         }
     }
 
@@ -175,7 +180,7 @@ impl Instance {
             .enable_all()
             .build()
             .expect("a runtime");
-        let engine = Engine::new(store, env, 1, config);
+        let engine = Engine::of_build(store, env, 1, config, setup.format);
         let (listener, address) = listen();
         let secured = tls.map(|tls| (listen(), tls));
         let tls_address = secured.as_ref().map(|((_, address), _)| *address);
@@ -200,6 +205,13 @@ impl Instance {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+
+    /// Ends as an operator ends it: it answers what it was asked, finishes, and goes.
+    pub async fn end(self) {
+        self.engine.begin_shutdown();
+        self.settle().await;
+        self.stop.cancel();
     }
 
     /// Waits until nothing is in flight: effects that run beside the answers are over.
