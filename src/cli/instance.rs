@@ -11,7 +11,7 @@ use crate::{
     store::{self, Layout, LayoutError, OpenError, ProbeError, Store},
 };
 
-/// How often the clocks are compared again (design section 4).
+/// How often the clocks are compared again: within it none drifts by as much as instances tolerate.
 const CLOCK_CHECK: Duration = Duration::from_hours(1);
 
 /// Opens the store at `url` and checks its layout; `shards`: for a store that is new.

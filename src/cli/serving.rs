@@ -20,7 +20,7 @@ use crate::{
     telemetry,
 };
 
-/// How long an instance that was told to stop may take (design: graceful shutdown).
+/// How long an instance that was told to stop may take to finish what it was asked.
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Listens on `address`; `flag` is what the user would change.
