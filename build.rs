@@ -4,7 +4,8 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
-const PROTOS: [&str; 2] = ["cerebelum/worker_service.proto", "lazarus/v1/lazarus.proto"];
+const PROTOS: [&str; 3] =
+    ["cerebelum/worker_service.proto", "lazarus/v1/lazarus.proto", "lazarus/v1/task_service.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");

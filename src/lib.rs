@@ -16,6 +16,7 @@
 //! | [`workflow`] | what a workflow means: pure, no I/O, no clock, no randomness |
 //! | [`env`](mod@env) | the seam through which time and randomness enter |
 //! | [`proto`] | the gRPC interfaces, as generated |
+//! | [`worker`] | a worker in Rust, for programs of users |
 //! | [`config`], [`telemetry`] | what an operator may choose; logs and metrics |
 
 pub mod cli;
@@ -30,4 +31,5 @@ pub mod proto;
 pub mod store;
 pub mod telemetry;
 pub mod wake;
+pub mod worker;
 pub mod workflow;

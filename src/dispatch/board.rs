@@ -128,6 +128,8 @@ struct LastPoll {
     record: Option<Arc<WorkerRecord>>,
     connection: Option<String>,
     no_reservation_until: Timestamp,
+    /// Whether it waits on the board while it reports: then nothing is reserved for its next poll.
+    sits: bool,
 }
 
 /// How many ready tasks are remembered.
@@ -155,12 +157,13 @@ impl Board {
         let mut inner = self.lock();
         let name = poller.name();
         inner.polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
-        let before = inner.polls.get(&name).map(|poll| poll.no_reservation_until);
+        let before = inner.polls.get(&name);
         let poll = LastPoll {
             at: now,
             record: poller.record.clone(),
             connection: poller.connection.clone(),
-            no_reservation_until: before.unwrap_or_default(),
+            no_reservation_until: before.map(|it| it.no_reservation_until).unwrap_or_default(),
+            sits: before.is_some_and(|it| it.sits) && !poller.is_one_slot(),
         };
         inner.polls.insert(name, poll);
         if poller.is_one_slot() {
@@ -248,12 +251,8 @@ impl Board {
         now: Timestamp,
     ) -> Result<(Ready, Match), Wait> {
         let mut inner = self.lock();
-        let (grant, granted) = oneshot::channel();
-        inner.waits += 1;
-        let number = inner.waits;
         if inner.closed {
-            drop(grant.send(Grant::Leave));
-            return Err(Wait { number, granted });
+            return Err(inner.wait(poller));
         }
         let fits: Vec<Option<Match>> =
             inner.ready.iter().map(|ready| inner.fit(poller, ready, now, self.lease)).collect();
@@ -262,9 +261,17 @@ impl Board {
         {
             return Ok((ready, fit));
         }
-        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
-        inner.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
-        Err(Wait { number, granted })
+        Err(inner.wait(poller))
+    }
+
+    /// Waits without a look at what is ready: for a worker that is about to report, whose place the
+    /// commit of that report may fill. It is not reserved anything besides.
+    pub fn sit(&self, poller: &Poller) -> Wait {
+        let mut inner = self.lock();
+        if let Some(poll) = inner.polls.get_mut(&poller.name()) {
+            poll.sits = true;
+        }
+        inner.wait(poller)
     }
 
     /// Takes a poll that waits off the board. False: it is off already, and is granted something once
@@ -337,8 +344,13 @@ impl Board {
         }
         for poller in submitters {
             let name = poller.name();
-            let may_reserve =
-                inner.polls.get(&name).is_some_and(|poll| poll.no_reservation_until <= now);
+            if let Some(candidate) = inner.seated(&poller.worker, ready, now, self.lease) {
+                return Some(candidate);
+            }
+            let may_reserve = inner
+                .polls
+                .get(&name)
+                .is_some_and(|poll| poll.no_reservation_until <= now && !poll.sits);
             let has_other = inner.held.get(&name).is_some_and(|held| {
                 held.iter().any(|held| held.reserved_until.is_some() || poller.is_one_slot())
             });
@@ -352,11 +364,7 @@ impl Board {
             }
         }
         inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
-        let fit_of = |waiting: &Waiting| inner.fit(&waiting.poller, ready, now, self.lease);
-        let at = inner.waiting.iter().position(|(_, waiting)| fit_of(waiting).is_some())?;
-        let fit = fit_of(&inner.waiting[at].1)?;
-        let (_, waiting) = inner.waiting.remove(at)?;
-        Some(Candidate { worker: waiting.poller.worker.clone(), fit, waiting: Some(waiting) })
+        inner.take_waiting(ready, now, self.lease, |_| true)
     }
 
     /// Gives up the reservations that nobody fetched by `now`: each is returned with its worker,
@@ -431,6 +439,49 @@ impl Board {
 }
 
 impl Inner {
+    /// Puts `poller` among those that wait; on a board that is closed it is told to leave.
+    fn wait(&mut self, poller: &Poller) -> Wait {
+        let (grant, granted) = oneshot::channel();
+        self.waits += 1;
+        let number = self.waits;
+        if self.closed {
+            drop(grant.send(Grant::Leave));
+        } else {
+            self.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
+            self.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
+        }
+        Wait { number, granted }
+    }
+
+    /// The poll of `worker` that waits while it reports, if there is one and it fits.
+    fn seated(
+        &mut self,
+        worker: &str,
+        ready: &Ready,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Option<Candidate> {
+        let is_open = |waiting: &Waiting| !waiting.grant.is_closed();
+        self.take_waiting(ready, now, lease, |it| it.poller.worker == worker && is_open(it))
+    }
+
+    /// Takes the first poll that waits, fits and is `wanted` off the board.
+    fn take_waiting(
+        &mut self,
+        ready: &Ready,
+        now: Timestamp,
+        lease: Duration,
+        wanted: impl Fn(&Waiting) -> bool,
+    ) -> Option<Candidate> {
+        let fit_of = |(_, waiting): &(u64, Waiting)| {
+            wanted(waiting).then(|| self.fit(&waiting.poller, ready, now, lease)).flatten()
+        };
+        let (at, fit) =
+            self.waiting.iter().enumerate().find_map(|(at, it)| Some((at, fit_of(it)?)))?;
+        let (_, waiting) = self.waiting.remove(at)?;
+        Some(Candidate { worker: waiting.poller.worker.clone(), fit, waiting: Some(waiting) })
+    }
+
     /// Whether, and how well, `poller` fits `ready`.
     fn fit(
         &self,

@@ -17,6 +17,7 @@ mod poll;
 mod resume;
 mod resurrect;
 mod retain;
+mod seat;
 mod start;
 mod task;
 
@@ -24,6 +25,8 @@ pub use api::{
     BlueprintPut, Description, Error, PollRequest, ResumeRequest, StartRequest, Started,
     TaskForWorker,
 };
+
+pub use seat::Seat;
 
 pub use crate::{
     dispatch::WorkerRecord,

@@ -48,19 +48,34 @@ impl Engine {
     ///
     /// [`Error::Log`]: by what the log says must be done; polling again is always right.
     pub async fn poll(&self, request: PollRequest) -> Result<Option<TaskForWorker>, Error> {
-        let PollRequest { namespace, worker, wait, connection } = request;
+        let wait = request.wait;
+        let poller = self.poller(request).await;
+        self.next_task(&poller, wait).await
+    }
+
+    /// Who polls, noted as one that does.
+    pub(super) async fn poller(&self, request: PollRequest) -> Poller {
+        let PollRequest { namespace, worker, wait: _, connection } = request;
         let now = self.inner.env.now();
         let record = self.inner.workers.polled(&namespace, &worker, now).await;
         let poller = Poller { namespace, worker, record, connection };
         self.inner.board.polled(&poller, now);
-        let until = now.after(wait);
+        poller
+    }
+
+    pub(super) async fn next_task(
+        &self,
+        poller: &Poller,
+        wait: Duration,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        let until = self.inner.env.now().after(wait);
         loop {
-            if let Some(task) = self.take_back(&poller).await? {
+            if let Some(task) = self.take_back(poller).await? {
                 return Ok(Some(task));
             }
             let now = self.inner.env.now();
-            let mut wait = match self.inner.board.take_ready_or_wait(&poller, now) {
-                Ok((ready, fit)) => match self.claim(&poller, ready, fit).await? {
+            let mut wait = match self.inner.board.take_ready_or_wait(poller, now) {
+                Ok((ready, fit)) => match self.claim(poller, ready, fit).await? {
                     Some(task) => return Ok(Some(task)),
                     None => continue,
                 },
@@ -78,7 +93,7 @@ impl Engine {
             };
             match grant {
                 Grant::Task(token) => {
-                    if let Some(task) = self.deliver(&poller, &token, false).await? {
+                    if let Some(task) = self.deliver(poller, &token, false).await? {
                         return Ok(Some(task));
                     }
                 }
@@ -90,7 +105,7 @@ impl Engine {
 
     /// What a poll is granted that has waited long enough: something only if a commit that gives it a
     /// task is under way. If it left, the task would wait for a worker that is told of nothing.
-    async fn last_grant(&self, mut wait: Wait) -> Grant {
+    pub(super) async fn last_grant(&self, mut wait: Wait) -> Grant {
         if self.inner.board.withdraw(&wait) {
             return Grant::Look;
         }
@@ -149,7 +164,7 @@ impl Engine {
 
     /// The task under a token that is the poller's, noted as handed out. One that can not be read now
     /// is kept for the worker's next poll; one that is the worker's no more is let go.
-    async fn deliver(
+    pub(super) async fn deliver(
         &self,
         poller: &Poller,
         token: &TaskToken,
@@ -348,8 +363,21 @@ impl Engine {
         worker: &str,
         submission: Submission,
     ) -> Result<Answer, Error> {
+        self.submit_outcome(token, worker, Outcome::of(submission, &token.task.step)).await
+    }
+
+    /// As [`Engine::submit`], where the worker says what it means.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::submit`].
+    pub async fn submit_outcome(
+        &self,
+        token: &TaskToken,
+        worker: &str,
+        outcome: Outcome,
+    ) -> Result<Answer, Error> {
         let TaskToken { handle, task } = token;
-        let outcome = Outcome::of(submission, &task.step);
         let command =
             Command::SubmitResult { task: task.clone(), worker: worker.to_owned(), outcome };
         self.let_go(&handle.namespace, worker, token);

@@ -17,6 +17,7 @@ mod incoming;
 mod lazarus;
 mod server;
 mod status;
+mod tasks;
 mod tls;
 
 pub use grpc::{FrontDoor, NAMESPACE_KEY};

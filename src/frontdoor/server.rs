@@ -29,6 +29,7 @@ use crate::{
         DESCRIPTORS, cerebelum::worker_service_server::WorkerServiceServer,
         lazarus::blueprint_service_server::BlueprintServiceServer,
         lazarus::execution_service_server::ExecutionServiceServer,
+        lazarus::task_service_server::TaskServiceServer,
     },
 };
 
@@ -165,6 +166,11 @@ async fn routes(door: &FrontDoor, health: HealthReporter) -> Result<Routes, Serv
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
+        .add_service(
+            TaskServiceServer::new(door.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(described().build_v1()?)
         .add_service(described().build_v1alpha()?);
@@ -178,6 +184,7 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
         <WorkerServiceServer<FrontDoor> as NamedService>::NAME,
         <ExecutionServiceServer<FrontDoor> as NamedService>::NAME,
         <BlueprintServiceServer<FrontDoor> as NamedService>::NAME,
+        <TaskServiceServer<FrontDoor> as NamedService>::NAME,
     ] {
         health.set_service_status(service, status).await;
     }

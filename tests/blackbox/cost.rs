@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::support::{Bucket, Client, Done, Instance, Setup, structure};
 
 /// Requests that belong to an execution's own way: no lists for people, no signs of life.
-fn on_the_way(all: Requests) -> (u64, u64, u64) {
+pub fn on_the_way(all: Requests) -> (u64, u64, u64) {
     let beside = [Family::Feed, Family::Worker];
     let count = |operation| {
         let aside: u64 = beside.iter().map(|family| all.in_family(operation, *family)).sum();

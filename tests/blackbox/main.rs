@@ -46,6 +46,7 @@ mod resume;
 mod retention;
 mod sleepers;
 mod start;
+mod stream;
 mod support;
 mod tls;
 mod workflows;

@@ -260,3 +260,22 @@ impl Drop for Instance {
 pub async fn lone_instance() -> Instance {
     Instance::start(Bucket::new().store().await, &Setup::new()).await
 }
+
+/// An address that leads to whatever the sender says at the time of a connection: a load balancer.
+pub async fn forwarder(first: SocketAddr) -> (SocketAddr, tokio::sync::watch::Sender<SocketAddr>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("an address");
+    let (sender, backend) = tokio::sync::watch::channel(first);
+    tokio::spawn(async move {
+        while let Ok((mut inbound, _)) = listener.accept().await {
+            let to = *backend.borrow();
+            tokio::spawn(async move {
+                if let Ok(mut outbound) = tokio::net::TcpStream::connect(to).await {
+                    // A connection that breaks is what this is for.
+                    drop(tokio::io::copy_bidirectional(&mut inbound, &mut outbound).await);
+                }
+            });
+        }
+    });
+    (address, sender)
+}

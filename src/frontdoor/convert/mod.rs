@@ -12,6 +12,7 @@ mod graph;
 mod lazarus;
 mod start;
 mod status;
+mod stream;
 mod submission;
 mod task;
 mod value;
@@ -26,6 +27,7 @@ pub(super) use lazarus::{
 };
 pub(super) use start::{answered, handle, response, resume, resumed, start};
 pub(super) use status::{execution_status, listing, query};
+pub(super) use stream::{hello, no_hello, report, token, work_ack, work_task};
 pub(super) use submission::{Submitted, ack, submitted};
 pub(super) use task::{poll, task};
 pub(super) use worker::{heard, heartbeat, worker_id, worker_record};

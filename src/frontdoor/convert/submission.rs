@@ -10,7 +10,7 @@ use crate::{
     engine::Error,
     frontdoor::status::capped,
     proto::cerebelum::{Ack, ErrorInfo, TaskResult, TaskStatus},
-    workflow::{Answer, Failure, Submission, TaskToken},
+    workflow::{Answer, Failure, Rejection, Submission, TaskToken},
 };
 
 /// The longest message of a failure; it is kept in the state of its run.
@@ -79,10 +79,16 @@ fn lacks(status: &str, field: &str) -> Error {
 fn failure(kind: &str, error: Option<ErrorInfo>) -> Failure {
     let error = error.unwrap_or_default();
     let kind = if error.kind.is_empty() { kind.to_owned() } else { error.kind };
+    capped_failure(kind, error.message, error.stacktrace)
+}
+
+/// A failure as it is kept; `failed` is the kind of one that names none.
+pub(super) fn capped_failure(kind: String, message: String, stacktrace: String) -> Failure {
+    let kind = if kind.is_empty() { "failed".to_owned() } else { kind };
     Failure {
         kind: capped(kind, KIND_BYTES_MAX),
-        message: capped(error.message, MESSAGE_BYTES_MAX),
-        stacktrace: end_of(error.stacktrace, STACKTRACE_BYTES_MAX),
+        message: capped(message, MESSAGE_BYTES_MAX),
+        stacktrace: end_of(stacktrace, STACKTRACE_BYTES_MAX),
     }
 }
 
@@ -113,11 +119,18 @@ fn long_error(fields: &Map<String, Value>) -> Option<String> {
 /// What a worker hears about its result. The SDK counts errors and gives up its channel after three,
 /// so a result that comes too late is no error: there is nothing that the worker could do better.
 pub(in crate::frontdoor) fn ack(outcome: Result<Answer, Error>) -> Result<Ack, Error> {
-    use crate::workflow::Rejection;
     let Err(error) = outcome else {
         return Ok(Ack { success: true, message: String::new() });
     };
-    let is_too_late = matches!(
+    if !is_too_late(&error) {
+        return Err(error);
+    }
+    Ok(Ack { success: false, message: error.to_string() })
+}
+
+/// Whether a result does not count any more, which is nobody's fault.
+pub(super) fn is_too_late(error: &Error) -> bool {
+    matches!(
         error.whole(),
         Error::NotFound { .. }
             | Error::Rejected(
@@ -127,11 +140,7 @@ pub(in crate::frontdoor) fn ack(outcome: Result<Answer, Error>) -> Result<Ack, E
                     | Rejection::LacksStep { .. }
                     | Rejection::NoLease { .. },
             )
-    );
-    if !is_too_late {
-        return Err(error);
-    }
-    Ok(Ack { success: false, message: error.to_string() })
+    )
 }
 
 #[cfg(test)]
@@ -139,10 +148,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::value::wire_object, *};
-    use crate::{
-        proto::cerebelum::{ApprovalRequest, SleepRequest},
-        workflow::Rejection,
-    };
+    use crate::proto::cerebelum::{ApprovalRequest, SleepRequest};
 
     const TOKEN: &str = "default.order-1.0.000000000000000000000000000000aa.3.ship.1.2";
 

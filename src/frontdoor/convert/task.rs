@@ -51,18 +51,22 @@ pub(in crate::frontdoor) fn task(task: Option<TaskForWorker>) -> Task {
     }
 }
 
-/// What a step may want to know of its call. The idempotency key is the same in every attempt, so
-/// that a step can make its own effect happen once.
+/// What a step may want to know of its call.
 fn context(task: &TaskForWorker) -> Struct {
     let mut context = json!({
         "execution_id": task.execution.as_str(),
         "step_name": &*task.step,
     });
-    if let Ok(TaskToken { handle, task }) = task.token.parse() {
-        context["idempotency_key"] =
-            format!("{}/{}/{}", handle.run, task.step, task.iteration).into();
+    if let Some(key) = idempotency_key(task) {
+        context["idempotency_key"] = key.into();
     }
     wire_object(&context)
+}
+
+/// What is the same in every attempt, so that a step can make its own effect happen once.
+pub(super) fn idempotency_key(task: &TaskForWorker) -> Option<String> {
+    let TaskToken { handle, task } = task.token.parse().ok()?;
+    Some(format!("{}/{}/{}", handle.run, task.step, task.iteration))
 }
 
 #[cfg(test)]

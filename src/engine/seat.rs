@@ -1,0 +1,73 @@
+//! Places of a worker on a stream: the commit of its report fills the place that the report leaves.
+//!
+//! A worker that polls is reserved its next task until its next poll; one on a stream has many tasks
+//! at once, so each report waits on the board in its own place. No task is claimed by a commit of its
+//! own while a report could have brought it.
+
+use std::time::Duration;
+
+use super::{Engine, Error, PollRequest, TaskForWorker};
+use crate::{
+    dispatch::{Grant, Poller, Wait},
+    workflow::{Namespace, TaskToken},
+};
+
+/// A place that waits for a task while its report is committed.
+#[derive(Debug)]
+pub struct Seat {
+    poller: Poller,
+    wait: Wait,
+}
+
+impl Engine {
+    /// Takes a place for the worker of `request`, before its report is submitted. Looks at nothing that
+    /// is ready; costs nothing.
+    pub async fn sit(&self, request: PollRequest) -> Seat {
+        let poller = self.poller(request).await;
+        let wait = self.inner.board.sit(&poller);
+        Seat { poller, wait }
+    }
+
+    /// The task that the place was granted, or else the next one, as [`Engine::poll`] gives it within
+    /// `wait`. Cancel-safe; costs what a poll costs.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::poll`].
+    pub async fn poll_from(
+        &self,
+        seat: Seat,
+        wait: Duration,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        let Seat { poller, wait: seated } = seat;
+        match self.last_grant(seated).await {
+            Grant::Task(token) => {
+                if let Some(task) = self.deliver(&poller, &token, false).await? {
+                    return Ok(Some(task));
+                }
+            }
+            Grant::Leave => return Ok(None),
+            Grant::Look => {}
+        }
+        self.next_task(&poller, wait).await
+    }
+
+    /// Takes back what this instance has handed to `worker`, but for what it is still at: for its next
+    /// polls. For a worker that comes back and has forgotten the rest.
+    pub fn take_back_all_but(&self, namespace: &Namespace, worker: &str, running: &[TaskToken]) {
+        let now = self.inner.env.now();
+        let is_running = |token: &TaskToken| {
+            running.iter().any(|it| it.handle.run == token.handle.run && it.task == token.task)
+        };
+        for token in self.inner.board.held_by(namespace, worker, None) {
+            if !is_running(&token) {
+                self.keep_for_next_poll(namespace, worker, token, now);
+            }
+        }
+    }
+
+    /// Resolves when this instance begins to go down.
+    pub async fn shutting_down(&self) {
+        self.inner.closing.cancelled().await;
+    }
+}
