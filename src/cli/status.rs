@@ -1,7 +1,5 @@
 //! `lazarus status`: where an execution stands; and waiting for its end.
 
-use std::time::Duration;
-
 use anstyle::Style;
 use clap::Args as Arguments;
 use serde_json::{Value, json};
@@ -14,7 +12,7 @@ use super::{
     output::{self, BAD, BOLD, CARE, DIM, GOOD, Table, painted},
 };
 use crate::proto::lazarus::{
-    self as wire, DescribeRequest, DescribeResponse, Execution, Status, StepState,
+    self as wire, DescribeRequest, DescribeResponse, Execution, Status, StepState, WaitRequest,
 };
 
 /// Show where an execution stands
@@ -34,9 +32,8 @@ pub(super) struct Args {
     pub(super) target: Target,
 }
 
-/// The pause between two looks at an execution that is waited for; doubled up to the longest.
-const FIRST_LOOK: Duration = Duration::from_millis(100);
-const LOOK_MAX: Duration = Duration::from_secs(2);
+/// How long one request waits for the end of an execution; then it is asked again.
+const WAIT_MS: u64 = 15_000;
 
 /// Shows it.
 pub(super) async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
@@ -46,16 +43,21 @@ pub(super) async fn run(session: &Session, args: &Args) -> Result<(), Failure> {
 
 /// Waits until the execution is closed, then shows it; refused unless it completed.
 pub(super) async fn wait(session: &Session, id: &str, json: bool) -> Result<(), Failure> {
-    let mut pause = FIRST_LOOK;
+    let request = WaitRequest {
+        namespace: session.namespace.clone(),
+        execution_id: id.to_owned(),
+        timeout_ms: WAIT_MS,
+        ..WaitRequest::default()
+    };
     loop {
-        let described = describe(session, id).await?;
+        let described = session
+            .call(async || Ok(session.executions().wait(request.clone()).await?.into_inner()))
+            .await?;
         let status = status_of(described.execution.as_ref());
         if is_closed(status) {
             show(described, json)?;
             return ended(id, status);
         }
-        session.env.sleep(pause).await;
-        pause = (pause * 2).min(LOOK_MAX);
     }
 }
 

@@ -33,6 +33,15 @@ impl Engine {
     ) -> Result<Description, Error> {
         let handle = self.newest_run(namespace, execution).await?;
         let loaded = self.look_at_newest(&handle, Loaded::clone).await?;
+        self.describe_loaded(&handle, loaded).await
+    }
+
+    /// The description of a run as it was seen.
+    pub(super) async fn describe_loaded(
+        &self,
+        handle: &Handle,
+        loaded: Loaded,
+    ) -> Result<Description, Error> {
         let Loaded { state, blueprint, .. } = loaded;
         let done: Vec<(StepName, Stored)> = state
             .done
@@ -42,7 +51,7 @@ impl Engine {
         let waiting: Vec<(StepName, Stored)> = state.open.iter().filter_map(data_of).collect();
         let stored: Vec<Stored> =
             done.iter().chain(&waiting).map(|(_, it)| it).chain([&state.input]).cloned().collect();
-        let values = self.payloads(&handle, &stored).await?;
+        let values = self.payloads(handle, &stored).await?;
         let named = |steps: Vec<(StepName, Stored)>| -> BTreeMap<StepName, Json> {
             steps.into_iter().map(|(step, stored)| (step, values[&stored.at].clone())).collect()
         };
@@ -191,7 +200,7 @@ impl Engine {
     }
 
     /// The run that an execution id stands for now.
-    async fn newest_run(
+    pub(super) async fn newest_run(
         &self,
         namespace: &Namespace,
         execution: &ExecutionId,

@@ -20,6 +20,7 @@ mod retain;
 mod seat;
 mod start;
 mod task;
+mod wait;
 
 pub use api::{
     BlueprintPut, Description, Error, PollRequest, ResumeRequest, StartRequest, Started,
@@ -104,6 +105,7 @@ struct Inner {
     shelf: blueprints::Shelf,
     /// Effects and shielded requests in flight.
     tasks: TaskTracker,
+    closings: wait::Closings,
     closing: CancellationToken,
 }
 
@@ -160,6 +162,7 @@ impl Engine {
             memory: cache::Memory::new(config.cache_bytes),
             shelf: blueprints::Shelf::default(),
             tasks: TaskTracker::new(),
+            closings: wait::Closings::default(),
             closing: CancellationToken::new(),
             wakes,
             store,

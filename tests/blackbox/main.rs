@@ -49,4 +49,5 @@ mod start;
 mod stream;
 mod support;
 mod tls;
+mod wait;
 mod workflows;

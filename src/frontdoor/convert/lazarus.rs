@@ -16,7 +16,8 @@ use crate::{
     },
     log::Commit,
     proto::lazarus as wire_types,
-    workflow::{Failure, Namespace, Phase, State, Status, StepName, Version},
+    proto::lazarus::WaitRequest,
+    workflow::{Failure, Generation, Namespace, Phase, RunId, State, Status, StepName, Version},
 };
 
 /// How many executions a page has, when the request does not say and at most.
@@ -314,6 +315,26 @@ pub(in crate::frontdoor) fn resumed_as(started: &Started) -> wire_types::ResumeR
     }
 }
 
+/// How long a request that does not say waits for an execution.
+const WAIT_DEFAULT: Duration = Duration::from_secs(30);
+/// How long it waits at most: proxies cut off calls that are silent for longer.
+const WAIT_MAX: Duration = Duration::from_mins(1);
+
+/// How long a request waits.
+pub(in crate::frontdoor) fn how_long(timeout_ms: u64) -> Duration {
+    if timeout_ms == 0 { WAIT_DEFAULT } else { Duration::from_millis(timeout_ms).min(WAIT_MAX) }
+}
+
+/// The run that a request waits for; none: the newest.
+pub(in crate::frontdoor) fn run_waited_for(
+    request: &WaitRequest,
+) -> Result<Option<(Generation, RunId)>, Error> {
+    if request.run_id.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some((request.generation, check::run_id(&request.run_id)?)))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -389,7 +410,7 @@ mod tests {
     #[test]
     fn an_event_is_told_as_the_log_holds_it() {
         let commit = Commit {
-            run: crate::workflow::RunId::from_random(0xaa),
+            run: RunId::from_random(0xaa),
             seq: 4,
             cid: 1,
             prev: None,

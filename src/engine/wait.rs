@@ -1,0 +1,111 @@
+//! Waits for executions to close: told at once where they close on this instance, by looking again
+//! where they may close elsewhere.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard},
+    time::Duration,
+};
+
+use tokio::sync::oneshot;
+
+use super::{Description, Engine, Error, cache::Loaded};
+use crate::workflow::{ExecutionId, Generation, Handle, Namespace, RunId};
+
+/// The first pause before it is looked whether the run closed on another instance; it doubles.
+const LOOK_FIRST: Duration = Duration::from_millis(500);
+/// The longest pause.
+const LOOK_MAX: Duration = Duration::from_secs(5);
+
+/// Those who wait for runs to close on this instance.
+#[derive(Debug, Default)]
+pub(super) struct Closings(Mutex<HashMap<RunId, Vec<oneshot::Sender<Loaded>>>>);
+
+/// A wait for one run; it is forgotten when this is dropped.
+struct Watch<'a> {
+    closings: &'a Closings,
+    run: RunId,
+    closed: oneshot::Receiver<Loaded>,
+}
+
+impl Closings {
+    fn watch(&self, run: RunId) -> Watch<'_> {
+        let (tell, closed) = oneshot::channel();
+        self.lock().entry(run).or_default().push(tell);
+        Watch { closings: self, run, closed }
+    }
+
+    /// Tells whoever waits for the run that it closed so.
+    pub(super) fn tell(&self, loaded: &Loaded) {
+        let Some(waiting) = self.lock().remove(&loaded.state.run) else { return };
+        for tell in waiting {
+            // Who waits no longer needs no answer.
+            drop(tell.send(loaded.clone()));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Vec<oneshot::Sender<Loaded>>>> {
+        self.0.lock().expect("BUG: a thread panicked among the closings")
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        self.closed.close();
+        let mut closings = self.closings.lock();
+        let Some(waiting) = closings.get_mut(&self.run) else { return };
+        waiting.retain(|tell| !tell.is_closed());
+        if waiting.is_empty() {
+            closings.remove(&self.run);
+        }
+    }
+}
+
+impl Engine {
+    /// Where an execution stands once its run is closed, or when `wait` is over. Without `run` the
+    /// newest run is waited for. Cancel-safe.
+    ///
+    /// Costs nothing where the run is given, in memory, and closes here; else what [`Engine::describe`]
+    /// costs, and on a shared store 1 GET at each look, after half a second and then every 5 s at most.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::describe`].
+    pub async fn wait(
+        &self,
+        namespace: &Namespace,
+        execution: &ExecutionId,
+        run: Option<(Generation, RunId)>,
+        wait: Duration,
+    ) -> Result<Description, Error> {
+        let until = self.inner.env.now().after(wait);
+        let handle = match run {
+            Some((generation, run)) => {
+                let (namespace, execution) = (namespace.clone(), execution.key());
+                Handle { namespace, execution, generation, run, seq: 0 }
+            }
+            None => self.newest_run(namespace, execution).await?,
+        };
+        // Before the look, so that nothing closes unseen in between.
+        let mut watch = self.inner.closings.watch(handle.run);
+        let (mut pause, mut anew) = (LOOK_FIRST, run.is_none());
+        loop {
+            let loaded = self.look(&handle, anew, Loaded::clone).await?;
+            let left = until.since(self.inner.env.now());
+            if loaded.state.is_closed() || left.is_zero() {
+                return self.describe_loaded(&handle, loaded).await;
+            }
+            let nap = if self.inner.store.is_exclusive() { left } else { left.min(pause) };
+            tokio::select! {
+                biased;
+                closed = &mut watch.closed => match closed {
+                    Ok(loaded) => return self.describe_loaded(&handle, loaded).await,
+                    Err(_) => watch = self.inner.closings.watch(handle.run),
+                },
+                () = self.inner.closing.cancelled() => return Err(Error::ShuttingDown),
+                () = self.inner.env.sleep(nap) => {}
+            }
+            (pause, anew) = ((pause * 2).min(LOOK_MAX), true);
+        }
+    }
+}
