@@ -6,8 +6,8 @@
 
 use std::{
     fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{Arc, LazyLock},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures::future::BoxFuture;
@@ -18,6 +18,10 @@ use crate::workflow::Timestamp;
 pub trait Env: fmt::Debug + Send + Sync + 'static {
     /// The wall clock of this process, in milliseconds since the Unix epoch.
     fn now(&self) -> Timestamp;
+
+    /// How long ago some fixed moment of this process was: to measure how long something took. Never
+    /// goes back, whoever sets the clock meanwhile.
+    fn uptime(&self) -> Duration;
 
     /// Resolves once `duration` has passed. Cancel-safe: dropping the future has no effect.
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()>;
@@ -44,6 +48,11 @@ impl Env for SystemEnv {
         Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
     }
 
+    fn uptime(&self) -> Duration {
+        static FIRST_ASKED: LazyLock<Instant> = LazyLock::new(Instant::now);
+        FIRST_ASKED.elapsed()
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration))
     }
@@ -64,6 +73,10 @@ pub(crate) struct Hurried;
 impl Env for Hurried {
     fn now(&self) -> Timestamp {
         SystemEnv.now()
+    }
+
+    fn uptime(&self) -> Duration {
+        SystemEnv.uptime()
     }
 
     fn sleep(&self, _: Duration) -> BoxFuture<'static, ()> {

@@ -446,6 +446,10 @@ impl Env for OtherClock {
         SystemEnv.now().after(self.ahead)
     }
 
+    fn uptime(&self) -> Duration {
+        SystemEnv.uptime()
+    }
+
     fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
@@ -481,6 +485,10 @@ impl Env for StoodStill {
             return ahead;
         }
         Timestamp::from_millis(ahead.as_millis() - 700_000)
+    }
+
+    fn uptime(&self) -> Duration {
+        SystemEnv.uptime()
     }
 
     fn sleep(&self, _duration: Duration) -> BoxFuture<'static, ()> {

@@ -49,6 +49,10 @@ impl Env for Clock {
         self.base.after(self.begun.elapsed() * FACTOR).after(skipped)
     }
 
+    fn uptime(&self) -> Duration {
+        self.begun.elapsed() * FACTOR
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         Box::pin(tokio::time::sleep(duration / FACTOR))
     }

@@ -46,6 +46,10 @@ impl Env for Patience {
         SystemEnv.now()
     }
 
+    fn uptime(&self) -> Duration {
+        SystemEnv.uptime()
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         if duration == HANDSHAKE_MAX {
             return Box::pin(self.over.clone().cancelled_owned());

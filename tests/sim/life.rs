@@ -154,6 +154,10 @@ impl Env for ProcessEnv {
         Timestamp::from_millis(self.life.clock.shows(self.timeline.now()))
     }
 
+    fn uptime(&self) -> std::time::Duration {
+        self.timeline.now()
+    }
+
     fn sleep(&self, duration: std::time::Duration) -> BoxFuture<'static, ()> {
         let life = Arc::clone(&self.life);
         let takes = life.clock.takes(duration);

@@ -193,6 +193,10 @@ impl Env for Clock {
         Timestamp::from_millis(self.0.load(Ordering::Relaxed))
     }
 
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.0.load(Ordering::Relaxed))
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let clock = Arc::clone(&self.0);
         let due = clock.load(Ordering::Relaxed) + u64::try_from(duration.as_millis()).unwrap();

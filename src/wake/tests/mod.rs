@@ -68,6 +68,10 @@ impl Env for FakeEnv {
         Timestamp::from_millis(*self.now.borrow())
     }
 
+    fn uptime(&self) -> Duration {
+        self.now().since(START)
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let mut now = self.now.subscribe();
         let end = self.now().after(duration).as_millis();

@@ -371,6 +371,10 @@ impl Env for Clock {
         Timestamp::from_millis(EPOCH_MS + self.0.lock().expect("one thread").now_ms)
     }
 
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.0.lock().expect("one thread").now_ms)
+    }
+
     fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
         let mut times = self.0.lock().expect("one thread");
         let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
