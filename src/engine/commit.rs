@@ -87,12 +87,20 @@ impl Engine {
         command: &mut Command,
     ) -> Result<Option<Blob>, Arc<Error>> {
         let Some(payload) = command.payload_mut() else { return Ok(None) };
+        self.offload_payload(handle.run, payload).await.map_err(|error| Arc::new(error.into()))
+    }
+
+    /// Puts `payload` into a blob if it is too large for a commit; gives its value then.
+    pub(super) async fn offload_payload(
+        &self,
+        run: workflow::RunId,
+        payload: &mut Payload,
+    ) -> Result<Option<Blob>, log::Error> {
         let value = match payload {
             Payload::Json(value) => value.clone(),
             Payload::Blob { .. } => return Ok(None),
         };
-        let offloaded = self.inner.log.offload(handle.run, payload).await;
-        offloaded.map_err(|error| Arc::new(error.into()))?;
+        self.inner.log.offload(run, payload).await?;
         match payload {
             Payload::Blob { sha256, .. } => Ok(Some((sha256.clone(), value))),
             Payload::Json(_) => Ok(None),
@@ -247,6 +255,8 @@ impl Engine {
                 let handle = sealed.state.handle();
                 let loaded = Loaded::after(sealed.state, blueprint, &written, now);
                 let which = if is_woken(batch) { Which::All } else { Which::New };
+                let blobs: Vec<Blob> = batch.iter().filter_map(|it| it.blob.clone()).collect();
+                self.remember_payloads(&loaded.state, &sealed.events, &blobs);
                 self.release(&before, &loaded, &sealed.events, assigned, which);
                 self.inner.memory.put(loaded);
                 Ok(Tried::Answered(answers, handle))
@@ -343,7 +353,6 @@ impl Engine {
         assigned: Assigned,
         which: Which,
     ) {
-        self.remember_payloads(&loaded.state, events);
         self.learn_calls(loaded, events);
         assigned.hand_out(self, &loaded.state);
         self.after_commit(before, loaded, which);
@@ -435,17 +444,21 @@ pub(super) fn no_such_run(handle: &Handle) -> Error {
 }
 
 impl Engine {
-    fn remember_payloads(&self, state: &State, events: &[Event]) {
+    /// Keeps the payloads of a commit, `blobs` those that it names only: whoever is called with one
+    /// need not read back what was just written. Also the small ones, of which a state carries no more
+    /// than the newest.
+    pub(super) fn remember_payloads(&self, state: &State, events: &[Event], blobs: &[Blob]) {
         for (index, event) in (0_u32..).zip(events) {
-            let at = workflow::At(state.seq, index);
-            match event.payload() {
-                Some(Payload::Json(value)) => {
-                    let bytes = Payload::Json(value.clone()).bytes();
-                    if bytes > workflow::INLINE_BYTES_MAX {
-                        self.inner.memory.put_payload(state.run, at, value.clone(), bytes);
-                    }
+            let Some(payload) = event.payload() else { continue };
+            let value = match payload {
+                Payload::Json(value) => Some(value),
+                Payload::Blob { sha256, .. } => {
+                    blobs.iter().find(|(name, _)| name == sha256).map(|(_, value)| value)
                 }
-                Some(Payload::Blob { .. }) | None => {}
+            };
+            if let Some(value) = value {
+                let at = workflow::At(state.seq, index);
+                self.inner.memory.put_payload(state.run, at, value.clone(), payload.bytes());
             }
         }
     }

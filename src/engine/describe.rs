@@ -129,7 +129,9 @@ impl Engine {
     }
 
     /// Approves the step that waits (`step`; none: the only one); `response` is its output, or, with
-    /// `again`, the step runs again with it as its `inputs`. `request` sent twice is applied once. Costs 1 LIST, 3 GET and 2 PUT (guard, commit).
+    /// `again`, the step runs again with it as its `inputs`. `request` sent twice is applied once.
+    ///
+    /// Costs at most 2 LIST, 6 GET and 2 PUT (guard, commit) where the last commit carries the state.
     ///
     /// # Errors
     ///
@@ -170,7 +172,8 @@ impl Engine {
         self.change(namespace, execution, Command::Reject { step, by, request, reason }).await
     }
 
-    /// Ends an execution. Costs and errors as [`Engine::approve`].
+    /// Ends an execution. Costs as [`Engine::approve`], and a PUT more that loses, as the id leads to the
+    /// start commit.
     ///
     /// # Errors
     ///

@@ -166,7 +166,7 @@ impl Engine {
             }
         };
         let mut input = Payload::of(request.input.clone());
-        self.inner.log.offload(run, &mut input).await?;
+        let blob = self.offload_payload(run, &mut input).await?;
         let kept = self.in_this_run(run, kept).await?;
         let identity = (&execution, generation, run);
         let mut start = self.start_event(request, &blueprint, identity, input, now);
@@ -197,6 +197,7 @@ impl Engine {
             Ok(Append::Committed) => {
                 let loaded = Loaded::after(sealed.state, blueprint, &encoded, now);
                 let before = Before::start(handle);
+                self.remember_payloads(&loaded.state, &sealed.events, blob.as_slice());
                 self.release(&before, &loaded, &sealed.events, assigned, Which::New);
                 self.inner.memory.put(loaded);
                 let began = sealed.facts.time;

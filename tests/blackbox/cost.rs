@@ -183,6 +183,52 @@ async fn the_leases_of_a_fan_out_ride_in_one_commit() {
 }
 
 #[tokio::test]
+async fn a_warm_instance_reads_no_result_back_however_large() {
+    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    let version = put_chain(&mut client, "chain", 3).await;
+    client.register("w1", &[]).await;
+    start_by_version(&mut client, "chain", version).await;
+    let before = instance.engine.store().requests();
+    for step in 0..3 {
+        let task = client.poll("w1", 10_000).await.expect("a task");
+        let payload = format!("{step}").repeat(40_000);
+        client.submit("w1", &task, Done::Success(json!({"ok": payload}))).await;
+    }
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    assert_eq!(cost.in_family(Operation::Put, Family::Blob), 3, "{cost}");
+    assert_eq!(cost.get(), 0, "{cost}");
+}
+
+#[tokio::test]
+async fn a_join_of_more_results_than_a_state_carries_reads_none_back() {
+    const WIDTH: usize = 20;
+    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    let names: Vec<String> = (0..WIDTH).map(|n| format!("part{n}")).collect();
+    let parts: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut steps: Vec<(&str, &[&str])> =
+        parts.iter().map(|name| (*name, &[] as &[&str])).collect();
+    steps.push(("join", &parts));
+    client.blueprint("join", &steps).await;
+    client.register("w1", &[]).await;
+    client.execute("join", json!({})).await;
+    instance.settle().await;
+    let before = instance.engine.store().requests();
+    for _ in 0..WIDTH {
+        let task = client.poll("w1", 10_000).await.expect("a part");
+        let payload = task.step_name.repeat(120);
+        client.submit("w1", &task, Done::Success(json!({"ok": payload}))).await;
+    }
+    let join = client.poll("w1", 10_000).await.expect("the step after them");
+    assert_eq!(join.step_inputs.expect("inputs").fields.len(), WIDTH);
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    assert_eq!(cost.in_family(Operation::Get, Family::Run), 0, "{cost}");
+}
+
+#[tokio::test]
 async fn a_sleep_costs_a_timer_a_guard_and_a_commit() {
     let setup = Setup { background: true, ..Setup::counted() };
     let instance = Instance::start(Bucket::new().store().await, &setup).await;
