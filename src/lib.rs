@@ -14,6 +14,7 @@
 //! | [`log`] | the history of runs: every key, the commit, rule R1 |
 //! | [`store`] | opens a store by URL, probes it, counts its requests |
 //! | [`workflow`] | what a workflow means: pure, no I/O, no clock, no randomness |
+//! | [`cost`] | what a workload costs: counts of requests, prices of stores and of others |
 //! | [`env`](mod@env) | the seam through which time and randomness enter |
 //! | [`proto`] | the gRPC interfaces, as generated |
 //! | [`worker`] | a worker in Rust, for programs of users |
@@ -21,6 +22,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod cost;
 pub mod dispatch;
 pub mod engine;
 pub mod env;

@@ -22,11 +22,23 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("engine", &["dispatch", "env", "log", "maintenance", "store", "wake", "workflow"]),
     ("frontdoor", &["engine", "env", "log", "proto", "store", "workflow"]),
     ("config", &["engine", "env", "workflow"]),
+    ("cost", &[]),
     ("telemetry", &[]),
     ("worker", &["env", "proto", "workflow"]),
     (
         "cli",
-        &["config", "engine", "env", "frontdoor", "log", "proto", "store", "telemetry", "workflow"],
+        &[
+            "config",
+            "cost",
+            "engine",
+            "env",
+            "frontdoor",
+            "log",
+            "proto",
+            "store",
+            "telemetry",
+            "workflow",
+        ],
     ),
 ];
 

@@ -13,6 +13,7 @@ mod audit;
 mod blueprint;
 mod clock;
 mod connect;
+mod cost;
 mod dead;
 mod dev;
 mod dev_certs;
@@ -86,6 +87,7 @@ enum Command {
     Audit(audit::Args),
     Scrub(scrub::Args),
     Retention(retention::Args),
+    Cost(cost::Args),
 }
 
 /// Does what the command line says, and tells the person why not.
@@ -150,6 +152,7 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(&args, &env).await,
         Command::Scrub(args) => scrub::run(&args, &env).await,
         Command::Retention(args) => retention::run(&args, &env).await,
+        Command::Cost(args) => cost::run(&args),
     }
 }
 
@@ -219,6 +222,8 @@ mod tests {
             "retention --store memory: --retention forever --namespace-retention a=36h",
             "serve --store memory: --retention 90d --namespace-retention a=36h,b=forever",
             "dev --retention forever",
+            "cost --executions 5 --steps 2 --sleeps 1 --fan-out 3 --payload 1KB --prices p.json",
+            "cost --approvals 1 --failures 1 --own-ids --kept 90d --instances 0 --wake-looks 1 --json",
         ] {
             let words = std::iter::once("lazarus").chain(line.split(' '));
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");

@@ -29,6 +29,7 @@ mod client;
 mod clock;
 mod corrupt;
 mod cost;
+mod cost_model;
 mod crash;
 mod dispatch;
 #[path = "../support/faulty.rs"]
