@@ -10,6 +10,7 @@ use super::{
     instance,
     output::{self, BOLD, CARE, GOOD, painted},
     serving::{self, address, listen},
+    simulate::SimulateArgs,
     tls::TlsArgs,
 };
 use crate::{
@@ -28,6 +29,7 @@ const DEFAULT_SERVER: &str = "127.0.0.1:50051";
 #[command(after_help = "Examples:
   lazarus dev
   lazarus dev --dir /tmp/try --grpc 127.0.0.1:6000 --http 127.0.0.1:6001
+  lazarus dev --simulate-latency s3                    (what a step takes on a bucket)
   lazarus dev-certs certs && lazarus dev --grpc-tls 127.0.0.1:50053 \\
       --tls-cert certs/server.crt --tls-key certs/server.key --tls-client-ca certs/ca.crt")]
 pub(super) struct Args {
@@ -48,6 +50,8 @@ pub(super) struct Args {
     tunables: Tunables,
     #[command(flatten)]
     retention: RetentionArgs,
+    #[command(flatten)]
+    simulate: SimulateArgs,
 }
 
 /// Serves until it is stopped.
@@ -57,6 +61,7 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     // The path as it was given: `embedded:` takes the rest of the URL for the directory.
     let url = format!("embedded:{}", args.dir.display());
     let store = instance::open_store(&url, args.tunables.shards, &env).await?;
+    let store = args.simulate.slow(store, &env);
     let config = args.tunables.engine("dev", env.as_ref());
     let engine = instance::open_engine(store, &env, config).await?;
     banner(&args, &listeners).iter().try_for_each(output::line)?;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Write as _, sync::Arc, time::Duration};
 
-use super::exit::Failure;
+use super::{exit::Failure, simulate::SimulateArgs};
 use crate::{
     config::Tunables,
     engine::{self, Auditor, Engine},
@@ -14,13 +14,18 @@ use crate::{
 /// How often the clocks are compared again: within it none drifts by as much as instances tolerate.
 const CLOCK_CHECK: Duration = Duration::from_hours(1);
 
+/// Opens the store at `url`, whatever is in it; sends no request.
+pub(super) async fn open_bare(url: &str, env: &Arc<dyn Env>) -> Result<Store, Failure> {
+    Store::open(url, Arc::clone(env)).await.map_err(|error| of_open(&error))
+}
+
 /// Opens the store at `url` and checks its layout; `shards`: for a store that is new.
 pub(super) async fn open_store(
     url: &str,
     shards: Option<u32>,
     env: &Arc<dyn Env>,
 ) -> Result<Store, Failure> {
-    let store = Store::open(url, Arc::clone(env)).await.map_err(|error| of_open(&error))?;
+    let store = open_bare(url, env).await?;
     store::layout(&store, shards).await.map_err(|error| of_layout(&error))?;
     Ok(store)
 }
@@ -33,7 +38,7 @@ pub(super) async fn open_auditor(url: &str, env: &Arc<dyn Env>) -> Result<Audito
 
 /// Opens the store at `url`, which must have been used before; writes nothing.
 pub(super) async fn open_used(url: &str, env: &Arc<dyn Env>) -> Result<(Store, Layout), Failure> {
-    let store = Store::open(url, Arc::clone(env)).await.map_err(|error| of_open(&error))?;
+    let store = open_bare(url, env).await?;
     let found = store::existing_layout(&store).await.map_err(|error| of_layout(&error))?;
     match found {
         Some(layout) => Ok((store, layout)),
@@ -68,14 +73,15 @@ pub(super) async fn open_engine(
     })
 }
 
-/// An engine on a store that was found fit: what an instance serves with.
+/// An engine on a store that was found fit, slowed as was asked: what an instance serves with.
 pub(super) async fn open_fit(
     url: &str,
     role: &str,
     tunables: &Tunables,
+    simulate: &SimulateArgs,
     env: &Arc<dyn Env>,
 ) -> Result<Engine, Failure> {
-    let store = open_store(url, tunables.shards, env).await?;
+    let store = simulate.slow(open_store(url, tunables.shards, env).await?, env);
     probe(&store, env).await?;
     open_engine(store, env, tunables.engine(role, env.as_ref())).await
 }
@@ -151,7 +157,7 @@ fn of_probe(error: &ProbeError) -> Failure {
 }
 
 /// The store's messages say what is wrong, then, after the first `;`, what to do.
-fn in_two(make: fn(String, String) -> Failure, error: &dyn Error) -> Failure {
+pub(super) fn in_two(make: fn(String, String) -> Failure, error: &dyn Error) -> Failure {
     let message = error.to_string();
     let (what, advice) = message.split_once("; ").unwrap_or((&message, ""));
     let mut what = what.to_owned();

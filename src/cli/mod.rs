@@ -29,6 +29,7 @@ mod retention;
 mod scrub;
 mod serve;
 mod serving;
+mod simulate;
 mod start;
 mod status;
 mod tls;
@@ -222,6 +223,8 @@ mod tests {
             "retention --store memory: --retention forever --namespace-retention a=36h",
             "serve --store memory: --retention 90d --namespace-retention a=36h,b=forever",
             "dev --retention forever",
+            "dev --simulate-latency s3",
+            "serve --store memory: --simulate-latency put=25ms,get=15ms,list=50ms,tail=2",
             "cost --executions 5 --steps 2 --sleeps 1 --fan-out 3 --payload 1KB --prices p.json",
             "cost --approvals 1 --failures 1 --own-ids --kept 90d --instances 0 --wake-looks 1 --json",
         ] {

@@ -8,6 +8,7 @@ use super::{
     exit::Failure,
     instance, output,
     serving::{self, address, listen},
+    simulate::SimulateArgs,
     tls::TlsArgs,
 };
 use crate::{
@@ -51,6 +52,8 @@ pub(super) struct Args {
     tunables: Tunables,
     #[command(flatten)]
     retention: RetentionArgs,
+    #[command(flatten)]
+    simulate: SimulateArgs,
 }
 
 /// Serves until it is stopped.
@@ -63,7 +66,8 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     if let Some(at) = &args.http {
         listeners.http = Some(listen(at, "--http").await?);
     }
-    let engine = instance::open_fit(&args.store, "serve", &args.tunables, &env).await?;
+    let engine =
+        instance::open_fit(&args.store, "serve", &args.tunables, &args.simulate, &env).await?;
     announce(&listeners)?;
     tracing::info!(store = engine.store().url(), "serving");
     serving::serve(engine, listeners, metrics, &args.retention.policy(), env).await

@@ -23,9 +23,9 @@ pub enum Operation {
 }
 
 impl Operation {
-    const ALL: [Self; 4] = [Self::Get, Self::Put, Self::List, Self::Delete];
+    pub(super) const ALL: [Self; 4] = [Self::Get, Self::Put, Self::List, Self::Delete];
 
-    fn name(self) -> &'static str {
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::Put => "put",

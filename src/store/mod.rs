@@ -13,6 +13,7 @@
 mod counted;
 mod counters;
 mod embedded;
+mod latency;
 mod layout;
 mod open;
 mod probe;
@@ -27,6 +28,7 @@ use crate::env::Env;
 
 pub use counters::{Family, Operation, Requests};
 pub use embedded::{Embedded, Full};
+pub use latency::{Latency, LatencyError};
 pub use layout::{LAYOUT_KEY, Layout, LayoutError, existing_layout, layout};
 pub use open::OpenError;
 pub use probe::{Check, ProbeError, ProbeReport, probe};
@@ -88,6 +90,17 @@ impl Store {
             url: url.into(),
             embedded: None,
         }
+    }
+
+    /// The same store, as slow as `latency` says, and one that others share: an engine saves requests on
+    /// a store that it owns, and on a bucket it would not. For measuring only.
+    #[must_use]
+    pub fn slowed(mut self, latency: Latency, env: &Arc<dyn Env>) -> Self {
+        let slow = |inner| latency::delayed(inner, latency, Arc::clone(env));
+        (self.objects, self.commits) = (slow(self.objects), slow(self.commits));
+        let ordered = self.traits.ordered && latency.is_ordered();
+        self.traits = Traits { ordered, exclusive: false };
+        self
     }
 
     /// A store in a directory that this process owns.
