@@ -10,6 +10,7 @@
 
 mod answer;
 mod audit;
+mod bench;
 mod blueprint;
 mod clock;
 mod connect;
@@ -88,6 +89,7 @@ enum Command {
     Audit(audit::Args),
     Scrub(scrub::Args),
     Retention(retention::Args),
+    Bench(bench::Args),
     Cost(cost::Args),
 }
 
@@ -153,6 +155,7 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         Command::Audit(args) => audit::run(&args, &env).await,
         Command::Scrub(args) => scrub::run(&args, &env).await,
         Command::Retention(args) => retention::run(&args, &env).await,
+        Command::Bench(args) => bench::run(args, &env).await,
         Command::Cost(args) => cost::run(&args),
     }
 }
@@ -225,6 +228,8 @@ mod tests {
             "dev --retention forever",
             "dev --simulate-latency s3",
             "serve --store memory: --simulate-latency put=25ms,get=15ms,list=50ms,tail=2",
+            "bench store --store memory: --clients 1,8 --seconds 1 --count 10 --size 4KiB --json",
+            "bench store --store file:///x --simulate-latency s3-express",
             "cost --executions 5 --steps 2 --sleeps 1 --fan-out 3 --payload 1KB --prices p.json",
             "cost --approvals 1 --failures 1 --own-ids --kept 90d --instances 0 --wake-looks 1 --json",
         ] {

@@ -1,7 +1,7 @@
 //! Opens a store by its URL, probes it and counts what is asked of it.
 //!
 //! Owns: the URL forms, the clients' retry policy, the embedded store, the conformance probe, the
-//! store's layout record, the request counters. Must never know what an object means: keys and bodies
+//! store's layout record, the request counters, the measuring of a store. Must never know what an object means: keys and bodies
 //! belong to the layers above; the first segment of a key is looked at only to name a counter.
 //!
 //! Invariants:
@@ -10,6 +10,7 @@
 //! * deleting what is not there is `Ok` on every store;
 //! * [`Store::commits`] never retries by itself (docs/fencing.md R1: the loop is the log's).
 
+mod bench;
 mod counted;
 mod counters;
 mod embedded;
@@ -26,6 +27,7 @@ use object_store::ObjectStore;
 
 use crate::env::Env;
 
+pub use bench::{BenchError, Figure, Measured, Plan, RequestsMax, bench};
 pub use counters::{Family, Operation, Requests};
 pub use embedded::{Embedded, Full};
 pub use latency::{Latency, LatencyError};

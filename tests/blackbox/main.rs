@@ -24,6 +24,7 @@
 mod ambiguity;
 mod approval;
 mod audit;
+mod bench;
 #[path = "../support/client.rs"]
 mod client;
 mod clock;

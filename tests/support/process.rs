@@ -62,6 +62,11 @@ impl Process {
         self.signal("TERM");
     }
 
+    /// SIGINT, as Ctrl-C sends it.
+    pub(crate) fn interrupt(&self) {
+        self.signal("INT");
+    }
+
     fn signal(&self, name: &str) {
         // A process that ended and was not waited for keeps its number: no signal goes astray.
         let kill = format!("kill -{name} {}", self.0.id());
