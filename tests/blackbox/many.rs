@@ -9,10 +9,12 @@ use std::{
 
 use lazarus::{
     engine::Format,
+    env::SystemEnv,
     proto::{
         cerebelum::{self as wire, ExecutionState as State},
         lazarus as v1,
     },
+    store::Latency,
 };
 use object_store::memory::InMemory;
 use serde_json::json;
@@ -32,14 +34,18 @@ fn done(_: &wire::Task) -> Done {
 
 /// Waits until all of `ids` are completed, and sees that each of `steps` has one result.
 async fn until_completed_once(client: &mut Client, ids: &[String], steps: &[&str]) {
-    for id in ids {
-        client.until(id, State::ExecutionCompleted).await;
-        let events = client.events(id).await;
-        let results = events.iter().filter(|event| event["k"] == "step_completed");
-        let mut done: Vec<&str> = results.filter_map(|event| event["step"].as_str()).collect();
-        done.sort_unstable();
-        assert_eq!(done, steps, "each step of {id} has one result: {events:#?}");
-    }
+    let looks = ids.iter().map(|id| {
+        let mut client = client.clone();
+        async move {
+            client.until(id, State::ExecutionCompleted).await;
+            let events = client.events(id).await;
+            let results = events.iter().filter(|event| event["k"] == "step_completed");
+            let mut done: Vec<&str> = results.filter_map(|event| event["step"].as_str()).collect();
+            done.sort_unstable();
+            assert_eq!(done, steps, "each step of {id} has one result: {events:#?}");
+        }
+    });
+    futures::future::join_all(looks).await;
 }
 
 fn percentile(times: &mut [Duration], of_a_hundred: usize) -> Duration {
@@ -225,4 +231,31 @@ async fn a_store_that_is_down_for_30_s_is_unavailable_and_then_all_goes_on() {
     let _worker = Worker::start(client.clone(), "w1", done);
     until_completed_once(&mut client, &[open, started], &["a", "b"]).await;
     println!("all was over {:?} after the store was back, without a restart", back.elapsed());
+}
+
+#[tokio::test]
+async fn on_a_store_ten_times_as_slow_as_s3_everything_is_only_slow() {
+    const EXECUTIONS: usize = 12;
+    let slow: Latency = "put=250ms,get=150ms,list=500ms,delete=250ms".parse().expect("times");
+    let bucket = Bucket::new();
+    let mut instances = vec![];
+    for _ in 0..2 {
+        let store = bucket.store().await.slowed(slow, &SystemEnv::shared());
+        instances.push(Instance::start(store, &Setup::new().guard(Duration::from_secs(4))).await);
+    }
+    let mut clients = vec![];
+    for instance in &instances {
+        clients.push(instance.client().await);
+    }
+    clients[0].blueprint("pair", &[("a", &[]), ("b", &["a"])]).await;
+    let _workers: Vec<Worker> =
+        (0..4).map(|n| Worker::start(clients[n % 2].clone(), &format!("w{n}"), done)).collect();
+    let begun = Instant::now();
+    let starts = (0..EXECUTIONS).map(|n| {
+        let mut client = clients[n % 2].clone();
+        async move { client.execute("pair", json!({})).await }
+    });
+    let ids = futures::future::join_all(starts).await;
+    until_completed_once(&mut clients[0], &ids, &["a", "b"]).await;
+    println!("{EXECUTIONS} executions of two steps took {:?}", begun.elapsed());
 }
