@@ -12,6 +12,7 @@
 //! | [`wake`] | the index that brings runs back when they are due |
 //! | [`maintenance`] | lists for people, and runs that were put aside; all of it can be rebuilt |
 //! | [`log`] | the history of runs: every key, the commit, rule R1 |
+//! | [`aws`] | calls Lambda functions |
 //! | [`store`] | opens a store by URL, probes it, counts its requests |
 //! | [`workflow`] | what a workflow means: pure, no I/O, no clock, no randomness |
 //! | [`cost`] | what a workload costs: counts of requests, prices of stores and of others |
@@ -20,6 +21,7 @@
 //! | [`worker`] | a worker in Rust, for programs of users |
 //! | [`config`], [`telemetry`] | what an operator may choose; logs and metrics |
 
+pub mod aws;
 pub mod cli;
 pub mod config;
 pub mod cost;
