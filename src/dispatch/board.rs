@@ -184,8 +184,8 @@ impl Board {
         held.remove(at)
     }
 
-    /// Notes that `worker` holds a task. A poll of its that waits (it does not work, then) is told to
-    /// look again.
+    /// Notes that `worker` holds a task. A poll of its that waits is told to look again: the task is
+    /// reserved for it, or, of a worker that runs one at a time, it does not work at it.
     pub fn hold(&self, namespace: &Namespace, worker: &str, held: Held) {
         let mut inner = self.lock();
         let name = (namespace.clone(), worker.to_owned());
@@ -193,16 +193,32 @@ impl Board {
         all.retain(|other| {
             other.token.handle.run != held.token.handle.run || other.token.task != held.token.task
         });
-        if held.reserved_until.is_some() {
+        let is_reserved = held.reserved_until.is_some();
+        if is_reserved {
             self.reserved.notify_one();
         }
         all.push_back(held);
         let looks = |waiting: &Waiting| {
             waiting.poller.worker == worker
                 && waiting.poller.namespace == *namespace
-                && waiting.poller.is_one_slot()
+                && (is_reserved || waiting.poller.is_one_slot())
         };
         inner.wake(looks);
+    }
+
+    /// Notes that `worker` holds a task that was claimed for it; false: it does already, so that whoever
+    /// asks has found an offer that another poll of the worker has just claimed.
+    pub fn hold_claimed(&self, namespace: &Namespace, worker: &str, token: TaskToken) -> bool {
+        let mut inner = self.lock();
+        let all = inner.held.entry((namespace.clone(), worker.to_owned())).or_default();
+        let is_it = |held: &Held| {
+            held.token.handle.run == token.handle.run && held.token.task == token.task
+        };
+        if all.iter().any(is_it) {
+            return false;
+        }
+        all.push_back(Held::delivered(token));
+        true
     }
 
     /// Notes that `worker` no longer holds the task.

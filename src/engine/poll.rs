@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 
 use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
 use crate::{
-    dispatch::{Grant, Held, Match, Offer, Poller, Ready, Wait},
+    dispatch::{Board, Grant, Held, Match, Offer, Poller, Ready, Wait},
     workflow::{
         Answer, Command, Handle, Namespace, Outcome, Phase, Rejection, Submission, Task, TaskToken,
         Timestamp,
@@ -130,9 +130,11 @@ impl Engine {
             let token = held.token.clone();
             // What was handed out before may have its result through another instance by now.
             let anew = held.reserved_until.is_none() && !self.inner.store.is_exclusive();
-            // Noted before it is read, so that it is not lost if this poll is cut off.
-            self.inner.board.hold(&poller.namespace, &poller.worker, held);
-            if let Some(task) = self.deliver(poller, &token, anew).await? {
+            // While it is read no other poll of the worker may take it; if this one is cut off, one may.
+            let in_hand = InHand { board: &self.inner.board, poller, held: Some(held) };
+            let delivered = self.deliver(poller, &token, anew).await;
+            in_hand.let_go();
+            if let Some(task) = delivered? {
                 return Ok(Some(task));
             }
         }
@@ -233,8 +235,7 @@ impl Engine {
         let outcome = match claimed {
             Ok((_, handle)) => {
                 let token = TaskToken { handle, task };
-                self.inner.board.hold(namespace, worker, Held::delivered(token.clone()));
-                Some(token)
+                self.inner.board.hold_claimed(namespace, worker, token.clone()).then_some(token)
             }
             Err(error) if error.is_final() => {
                 if let Error::Rejected(Rejection::LacksStep { until, .. }) = error.whole() {
@@ -461,6 +462,28 @@ impl Engine {
 
     fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
         self.inner.board.release(namespace, worker, token.handle.run, &token.task);
+    }
+}
+
+/// What a poll has taken off the board and not yet answered; put back when the poll is cut off.
+struct InHand<'a> {
+    board: &'a Board,
+    poller: &'a Poller,
+    held: Option<Held>,
+}
+
+impl InHand<'_> {
+    /// What became of it stands on the board.
+    fn let_go(mut self) {
+        self.held = None;
+    }
+}
+
+impl Drop for InHand<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.board.hold(&self.poller.namespace, &self.poller.worker, held);
+        }
     }
 }
 

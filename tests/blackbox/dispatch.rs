@@ -111,6 +111,41 @@ async fn a_reservation_that_is_not_fetched_within_a_second_goes_to_another_worke
 }
 
 #[tokio::test]
+async fn a_reserved_task_goes_to_one_of_its_workers_waiting_polls_and_at_once() {
+    let setup = Setup { cache_bytes: 64 << 20, reservations: true, ..Setup::new() };
+    let instance = Instance::start(Bucket::new().store().await, &setup).await;
+    let mut client = instance.client().await;
+    client.blueprint("two", &[("a", &[]), ("b", &["a"])]).await;
+    let request =
+        wire::RegisterRequest { worker_id: "w1".to_owned(), slots: Some(9), ..Default::default() };
+    client.worker.register(request).await.expect("an answer");
+    // What waits for a second and more looks for itself only each second.
+    for _ in 0..5 {
+        client.execute("two", json!({})).await;
+        let a = client.poll("w1", 5_000).await.expect("a");
+        let polls: Vec<_> = (0..8)
+            .map(|_| {
+                let mut client = client.clone();
+                tokio::spawn(async move { (client.poll("w1", 2_000).await, Instant::now()) })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        let submitted = Instant::now();
+        client.submit("w1", &a, done()).await;
+        let mut waits = vec![];
+        for poll in polls {
+            let (task, at) = poll.await.expect("polled");
+            if let Some(task) = task {
+                waits.push(at - submitted);
+                client.submit("w1", &task, done()).await;
+            }
+        }
+        assert_eq!(waits.len(), 1, "b was handed out so often");
+        assert!(waits[0] < Duration::from_millis(300), "{waits:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_heartbeat_with_the_task_id_keeps_the_lease() {
     let instance = hasty(900).await;
     let mut client = instance.client().await;
