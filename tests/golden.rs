@@ -239,6 +239,41 @@ fn logs() -> Vec<(&'static str, Vec<Vec<Event>>)> {
         // The same as `routed`, by a fold that remembers which failures were caught.
         ("led_back", routed(9)),
         ("deleted", vec![tombstone(10)]),
+        ("undelivered", undelivered(11)),
+    ]
+}
+
+/// A step whose push target did not answer at first.
+fn undelivered(run: u128) -> Vec<Vec<Event>> {
+    let scheduled = |attempt, not_before| Event::StepScheduled {
+        step: "charge".into(),
+        iteration: 1,
+        attempt,
+        not_before,
+        start_by: None,
+    };
+    let started = |attempt| Event::StepStarted {
+        step: "charge".into(),
+        iteration: 1,
+        attempt,
+        worker: "push:payments".to_owned(),
+        lease_until: at(300),
+        partial: false,
+        close_by: None,
+    };
+    let reason = "answered 503 Service Unavailable".to_owned();
+    let failed = Event::DeliveryFailed { step: "charge".into(), attempt: 1, reason };
+    let completed = Event::StepCompleted {
+        step: "charge".into(),
+        iteration: 1,
+        attempt: 2,
+        result: Payload::of(json!({"ok": true})),
+    };
+    vec![
+        vec![start(run, Payload::of(json!({"order": 17}))), scheduled(1, None), started(1)],
+        vec![failed, scheduled(2, Some(at(2)))],
+        vec![started(2)],
+        vec![completed, Event::ExecutionCompleted],
     ]
 }
 

@@ -61,6 +61,7 @@ impl Engine {
             }),
             Command::LeaseStep { .. }
             | Command::ExtendLease { .. }
+            | Command::ReturnTask { .. }
             | Command::Wake
             | Command::Approve { .. }
             | Command::Reject { .. }

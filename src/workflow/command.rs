@@ -35,6 +35,15 @@ pub enum Command {
         /// The worker's id.
         worker: String,
     },
+    /// A target that was to have a step could not be called, or did not answer as a worker does.
+    ReturnTask {
+        /// The attempt, from its token.
+        task: Task,
+        /// The worker under whose name the target holds the lease.
+        worker: String,
+        /// What happened, in a line.
+        reason: String,
+    },
     /// Time has passed: do whatever is due.
     Wake,
     /// A person approves; the response becomes the step's output, or its `inputs`.
@@ -81,6 +90,7 @@ impl Command {
             Self::Approve { response, .. } => Some(response),
             Self::LeaseStep { .. }
             | Self::ExtendLease { .. }
+            | Self::ReturnTask { .. }
             | Self::Wake
             | Self::Reject { .. }
             | Self::Cancel { .. } => None,
@@ -97,6 +107,7 @@ impl Command {
             Self::SubmitResult { .. }
             | Self::LeaseStep { .. }
             | Self::ExtendLease { .. }
+            | Self::ReturnTask { .. }
             | Self::Wake => None,
         }
     }

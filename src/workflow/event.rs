@@ -172,6 +172,16 @@ pub enum Event {
         /// Why it counts as lost.
         reason: LossReason,
     },
+    /// The target of a push queue could not be called with the step, or did not answer as a worker
+    /// does: the work is lost, and will be tried again.
+    DeliveryFailed {
+        /// The step.
+        step: StepName,
+        /// The attempt that is lost.
+        attempt: u32,
+        /// What happened, in a line.
+        reason: String,
+    },
     /// The worker does not have the step's code; the step goes to another.
     StepRerouted {
         /// The step.
@@ -448,6 +458,7 @@ impl Event {
             Self::StepsSkipped { .. } => "steps_skipped",
             Self::ConditionNotEvaluated { .. } => "condition_not_evaluated",
             Self::AttemptLost { .. } => "attempt_lost",
+            Self::DeliveryFailed { .. } => "delivery_failed",
             Self::StepRerouted { .. } => "step_rerouted",
             Self::InputsAdapted { .. } => "inputs_adapted",
             Self::ArgumentsAdapted { .. } => "arguments_adapted",
@@ -490,6 +501,7 @@ impl Event {
             | Self::StepsSkipped { .. }
             | Self::ConditionNotEvaluated { .. }
             | Self::AttemptLost { .. }
+            | Self::DeliveryFailed { .. }
             | Self::StepRerouted { .. }
             | Self::InputsAdapted { .. }
             | Self::ArgumentsAdapted { .. }

@@ -167,14 +167,13 @@ impl Folder {
                 self.choose(step, to)?;
             }
             Event::StepsSkipped { steps } => self.skip(steps, None)?,
-            Event::ConditionNotEvaluated { .. } => {}
-            Event::AttemptLost { step, reason, .. } => match reason {
-                LossReason::LeaseEnded => {
-                    let losses = &mut self.step(step)?.losses;
-                    *losses = losses.saturating_add(1);
-                }
-                LossReason::NotFetched => {}
-            },
+            Event::ConditionNotEvaluated { .. }
+            | Event::AttemptLost { reason: LossReason::NotFetched, .. } => {}
+            Event::AttemptLost { step, reason: LossReason::LeaseEnded, .. }
+            | Event::DeliveryFailed { step, .. } => {
+                let losses = &mut self.step(step)?.losses;
+                *losses = losses.saturating_add(1);
+            }
             Event::StepRerouted { step, worker, until, .. } => {
                 let without = &mut self.step(step)?.without;
                 without.retain(|(name, end)| name != worker && *end > time);

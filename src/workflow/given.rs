@@ -231,6 +231,11 @@ pub(crate) fn extend(step: &str, attempt: u32, worker: &str) -> Command {
     Command::ExtendLease { task: task(step, attempt), worker: worker.to_owned() }
 }
 
+pub(crate) fn undelivered(step: &str, attempt: u32, worker: &str) -> Command {
+    let (task, worker) = (task(step, attempt), worker.to_owned());
+    Command::ReturnTask { task, worker, reason: "answered 503".to_owned() }
+}
+
 /// `w1` submits `outcome`.
 pub(crate) fn submit(step: &str, attempt: u32, outcome: Outcome) -> Command {
     Command::SubmitResult { task: task(step, attempt), worker: "w1".to_owned(), outcome }

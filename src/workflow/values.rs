@@ -63,7 +63,8 @@ impl Values {
 /// same commit make of it.
 pub fn reads(blueprint: &Blueprint, state: &State, command: &Command) -> Vec<Stored> {
     let steps: Vec<(&StepName, &OpenStep)> = match command {
-        Command::SubmitResult { task, .. } => {
+        // One that comes back lets a failure that was kept count.
+        Command::SubmitResult { task, .. } | Command::ReturnTask { task, .. } => {
             state.open.get_key_value(&task.step).into_iter().collect()
         }
         Command::Wake | Command::Approve { .. } | Command::Reject { .. } => {

@@ -14,6 +14,9 @@ pub fn in_words(event: &Event) -> String {
         | Event::AttemptFailed { step, attempt, .. }
         | Event::StepFailed { step, attempt, .. }
         | Event::AttemptLost { step, attempt, .. } => format!("{kind} {step} #{attempt}"),
+        Event::DeliveryFailed { step, attempt, reason } => {
+            format!("{kind} {step} #{attempt}: {reason}")
+        }
         Event::SleepStarted { step, duration_ms, .. } => {
             format!("{kind} {step} for {duration_ms} ms")
         }

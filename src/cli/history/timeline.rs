@@ -121,6 +121,7 @@ impl Timeline {
             Event::StepScheduled { step, .. }
             | Event::StepRerouted { step, .. }
             | Event::AttemptLost { step, .. }
+            | Event::DeliveryFailed { step, .. }
             | Event::StepRetried { step, .. }
             | Event::ApprovalAnswered { step, .. }
             | Event::ArgumentsAdapted { step, .. }

@@ -72,6 +72,9 @@ pub(super) fn words(event: &Event, at: Timestamp) -> Words {
         Event::AttemptLost { step, attempt, reason } => {
             (step.to_string(), format!("attempt {attempt}: {}", lost(*reason)))
         }
+        Event::DeliveryFailed { step, attempt, reason } => {
+            (step.to_string(), format!("attempt {attempt}: the push target {reason}"))
+        }
         Event::StepRerouted { step, attempt, worker, until: again } => (
             step.to_string(),
             format!(
@@ -143,6 +146,7 @@ pub(super) fn style(event: &Event) -> Style {
         | Event::ExecutionCancelled { .. }
         | Event::ExecutionTimedOut { .. } => BAD,
         Event::AttemptLost { .. }
+        | Event::DeliveryFailed { .. }
         | Event::StepRetried { .. }
         | Event::FailureCaught { .. }
         | Event::ConditionNotEvaluated { .. }

@@ -9,6 +9,7 @@ mod cancel;
 mod extend_lease;
 mod failure;
 mod lease_step;
+mod return_task;
 mod submit_result;
 mod transition;
 mod wake;
@@ -110,6 +111,9 @@ pub fn decide(
             lease_step::decide(draft, setting, task, worker, *partial)
         }
         Command::ExtendLease { task, worker } => extend_lease::decide(draft, setting, task, worker),
+        Command::ReturnTask { task, worker, reason } => {
+            return_task::decide(draft, setting, task, worker, reason)
+        }
         Command::Wake => Ok(wake::decide(draft, setting)),
         Command::Approve { step, by, request, response, again } => {
             let answer = approve::Given { by, request, response, again: *again };

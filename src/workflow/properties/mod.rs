@@ -11,7 +11,7 @@ use super::{
     Attention, Blueprint, Command, Definition, Phase, State, Step, WakeKind,
     given::{
         GUARD_MS, Run, approve, ask, begun, cancel, extend, fail, lease, mismatch, not_found,
-        reject, sleep, succeed,
+        reject, sleep, succeed, undelivered,
     },
 };
 
@@ -53,6 +53,7 @@ fn commands() -> impl Strategy<Value = Command> {
             29 => approve((who > 0).then_some(step), worker),
             30 => reject(Some(step), worker, ""),
             31 => cancel(worker),
+            32..=34 => undelivered(step, attempt, worker),
             _ => Command::Wake,
         }
     })

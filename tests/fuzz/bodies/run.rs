@@ -59,6 +59,10 @@ fn command(input: &mut Input<'_>, world: &mut World) -> Command {
             let partial = input.byte() % 2 == 1;
             Command::LeaseStep { task: task(input, world), worker, partial }
         }
+        10 if input.byte().is_multiple_of(2) => {
+            let (task, reason) = (task(input, world), input.text());
+            Command::ReturnTask { task, worker, reason }
+        }
         10 => Command::ExtendLease { task: task(input, world), worker },
         11 => Command::Wake,
         12 | 13 => {
