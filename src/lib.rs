@@ -9,6 +9,7 @@
 //! | [`frontdoor`] | the wire: gRPC and HTTP in, engine calls out |
 //! | [`engine`] | the one loop that changes a run: rehydrate, decide, arm, append, fold, effects |
 //! | [`dispatch`] | ready steps and polling workers, brought together |
+//! | [`push`] | the queues whose tasks are sent to a target: configuration, signature, call |
 //! | [`wake`] | the index that brings runs back when they are due |
 //! | [`maintenance`] | lists for people, and runs that were put aside; all of it can be rebuilt |
 //! | [`log`] | the history of runs: every key, the commit, rule R1 |
@@ -32,6 +33,7 @@ pub mod frontdoor;
 pub mod log;
 pub mod maintenance;
 pub mod proto;
+pub mod push;
 pub mod store;
 pub mod telemetry;
 pub mod wake;

@@ -111,6 +111,7 @@ impl Commit {
             | Key::Queue { .. }
             | Key::Blueprint { .. }
             | Key::Worker { .. }
+            | Key::Push { .. }
             | Key::Feed { .. }
             | Key::Dead { .. }
             | Key::Layout => false,

@@ -86,6 +86,13 @@ pub enum Key {
         /// The worker's id.
         worker: String,
     },
+    /// A push queue, as its operator set it: `push/{ns}/{queue}`.
+    Push {
+        /// The namespace.
+        namespace: Namespace,
+        /// The queue's name.
+        queue: String,
+    },
     /// A batch of visibility records: `feed/{YYYYMMDDHH}/{instance}.{n}`, in UTC.
     Feed {
         /// Any time in the hour of the batch.
@@ -198,6 +205,11 @@ impl Key {
         path(&format!("worker/{namespace}"))
     }
 
+    /// Where the push queues of all namespaces stand.
+    pub fn push_prefix() -> Path {
+        path("push")
+    }
+
     /// Where all batches of visibility records stand, the oldest hour first.
     pub fn feed_prefix() -> Path {
         path("feed")
@@ -239,6 +251,7 @@ impl std::fmt::Display for Key {
             Self::Worker { namespace, worker } => {
                 write!(out, "worker/{namespace}/{}", escape(worker))
             }
+            Self::Push { namespace, queue } => write!(out, "push/{namespace}/{}", escape(queue)),
             Self::Feed { hour, instance, n } => {
                 write!(out, "feed/{}/{}.{n}", utc(*hour, "%Y%m%d%H"), escape(instance))
             }

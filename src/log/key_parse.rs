@@ -47,6 +47,9 @@ fn read(parts: &[&str]) -> Option<Key> {
         ["worker", namespace, worker] => {
             Key::Worker { namespace: Namespace::new(namespace).ok()?, worker: unescape(worker)? }
         }
+        ["push", namespace, queue] => {
+            Key::Push { namespace: Namespace::new(namespace).ok()?, queue: unescape(queue)? }
+        }
         ["feed", hour, batch] => {
             let (instance, n) = batch.rsplit_once('.')?;
             let (instance, n) = (unescape(instance)?, n.parse().ok()?);

@@ -177,6 +177,7 @@ impl RunLog {
             | Key::Queue { .. }
             | Key::Blueprint { .. }
             | Key::Worker { .. }
+            | Key::Push { .. }
             | Key::Feed { .. }
             | Key::Dead { .. }
             | Key::Layout => None,

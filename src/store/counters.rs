@@ -46,6 +46,7 @@ pub enum Family {
     Queue,
     Blueprint,
     Worker,
+    Push,
     Feed,
     Dead,
     Sys,
@@ -55,7 +56,7 @@ pub enum Family {
 }
 
 impl Family {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Id,
         Self::Run,
         Self::Blob,
@@ -63,6 +64,7 @@ impl Family {
         Self::Queue,
         Self::Blueprint,
         Self::Worker,
+        Self::Push,
         Self::Feed,
         Self::Dead,
         Self::Sys,
@@ -84,6 +86,7 @@ impl Family {
             Self::Queue => "queue",
             Self::Blueprint => "blueprint",
             Self::Worker => "worker",
+            Self::Push => "push",
             Self::Feed => "feed",
             Self::Dead => "dead",
             Self::Sys => "sys",
@@ -117,9 +120,9 @@ impl Count {
 
 /// The live counters of one store.
 pub(super) struct Counters {
-    requests: [[Count; 12]; 4],
+    requests: [[Count; 13]; 4],
     /// Only [`Operation::Get`] and [`Operation::Put`] move bytes that are counted.
-    bytes: [[Count; 12]; 2],
+    bytes: [[Count; 13]; 2],
 }
 
 impl Counters {
@@ -148,7 +151,7 @@ impl Counters {
     }
 
     pub(super) fn snapshot(&self) -> Requests {
-        let values = |row: &[Count; 12]| std::array::from_fn(|family| row[family].get());
+        let values = |row: &[Count; 13]| std::array::from_fn(|family| row[family].get());
         Requests {
             requests: std::array::from_fn(|operation| values(&self.requests[operation])),
             bytes: std::array::from_fn(|direction| values(&self.bytes[direction])),
@@ -167,8 +170,8 @@ impl fmt::Debug for Counters {
 /// Requests are counted when they are sent, whatever their outcome; bytes as bodies, without headers.
 #[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub struct Requests {
-    requests: [[u64; 12]; 4],
-    bytes: [[u64; 12]; 2],
+    requests: [[u64; 13]; 4],
+    bytes: [[u64; 13]; 2],
 }
 
 impl Requests {
@@ -223,7 +226,7 @@ impl Sub for Requests {
 
     /// What happened after `earlier`, a snapshot of the same store.
     fn sub(self, earlier: Self) -> Self {
-        let minus = |now: [u64; 12], then: [u64; 12]| {
+        let minus = |now: [u64; 13], then: [u64; 13]| {
             std::array::from_fn(|family| now[family].saturating_sub(then[family]))
         };
         Self {

@@ -34,6 +34,7 @@ pub use latency::{Latency, LatencyError};
 pub use layout::{LAYOUT_KEY, Layout, LayoutError, existing_layout, layout};
 pub use open::OpenError;
 pub use probe::{Check, ProbeError, ProbeReport, probe};
+pub use remote::install_tls;
 
 /// What a kind of store promises beyond put-if-absent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

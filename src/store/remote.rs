@@ -59,15 +59,20 @@ pub(super) fn connect(
     })
 }
 
-/// Installs the one TLS implementation that is linked in, and tries it: `object_store` would panic
+/// Tries whether a client can speak TLS: `object_store` would panic
 /// at its first request where this answers with an error.
 fn check_tls(url: &str) -> Result<(), OpenError> {
-    // An error says that a provider is installed already, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
+    install_tls();
     match reqwest::Client::builder().use_rustls_tls().build() {
         Ok(_) => Ok(()),
         Err(source) => Err(OpenError::Tls { url: url.to_owned(), source }),
     }
+}
+
+/// Makes the one TLS implementation that is linked in the process's own, for every client in it.
+pub fn install_tls() {
+    // An error says that a provider is installed already, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
 }
 
 type Built = Result<Arc<dyn ObjectStore>, object_store::Error>;

@@ -69,6 +69,7 @@ impl Entry {
             | Key::Queue { .. }
             | Key::Blueprint { .. }
             | Key::Worker { .. }
+            | Key::Push { .. }
             | Key::Feed { .. }
             | Key::Dead { .. }
             | Key::Layout => None,

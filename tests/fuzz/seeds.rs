@@ -343,6 +343,7 @@ fn keys() -> Vec<(&'static str, String)> {
             "worker",
             Key::Worker { namespace: namespace(), worker: "w1@host:5".to_owned() }.to_string(),
         ),
+        ("push", Key::Push { namespace: namespace(), queue: "pdf_2".to_owned() }.to_string()),
         ("feed", Key::Feed { hour: due, instance: "a1b2".to_owned(), n: 12 }.to_string()),
         ("dead", Key::Dead { handle: handle.clone() }.to_string()),
         ("layout", Key::Layout.to_string()),

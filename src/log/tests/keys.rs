@@ -59,6 +59,8 @@ fn layouts_are_pinned() {
         &Key::Blueprint { namespace: namespace.clone(), name: "orders".to_owned(), version: 1 },
         "blueprint/shop/orders/9999999998",
     );
+    let queue = "pdf_2".to_owned();
+    is(&Key::Push { namespace: namespace.clone(), queue }, "push/shop/pdf_2");
     is(&Key::Worker { namespace, worker: "w.1".to_owned() }, "worker/shop/w=2e1");
     is(
         &Key::Feed {
@@ -133,6 +135,8 @@ fn prefixes_hold_their_keys() {
     let blueprint = Key::Blueprint { namespace: namespace.clone(), name, version: 1 };
     holds(Key::blueprints_prefix(&namespace), blueprint.clone());
     holds(Key::blueprint_prefix(&namespace, "Orders"), blueprint);
+    let push = Key::Push { namespace: namespace.clone(), queue: "pdf".to_owned() };
+    holds(Key::push_prefix(), push);
     let worker = Key::Worker { namespace: namespace.clone(), worker: "w".to_owned() };
     holds(Key::workers_prefix(&namespace), worker);
     holds(Key::feed_prefix(), Key::Feed { hour: due, instance: "a".to_owned(), n: 1 });
@@ -156,6 +160,7 @@ proptest! {
             Key::Wake { shard, kind, due, handle: handle.clone(), tries },
             Key::Queue { shard, queue: name.clone(), step: name.as_str().into(), handle: handle.clone(), task: (small, tries) },
             Key::Blueprint { namespace: namespace.clone(), name: name.clone(), version: small },
+            Key::Push { namespace: namespace.clone(), queue: name.clone() },
             Key::Worker { namespace, worker: name.clone() },
             Key::Feed { hour, instance: name, n },
             Key::Dead { handle },

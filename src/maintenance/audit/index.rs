@@ -139,6 +139,7 @@ impl Indexes {
                 | Key::Blob { .. }
                 | Key::Blueprint { .. }
                 | Key::Worker { .. }
+                | Key::Push { .. }
                 | Key::Feed { .. }
                 | Key::Layout,
             )

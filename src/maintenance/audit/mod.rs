@@ -57,8 +57,20 @@ const BATCH: usize = 256;
 const ROUNDS: usize = 3;
 
 /// The first part of every key there is.
-const FAMILIES: [&str; 11] =
-    ["blob", "blueprint", "dead", "feed", "id", "probe", "queue", "run", "sys", "wake", "worker"];
+const FAMILIES: [&str; 12] = [
+    "blob",
+    "blueprint",
+    "dead",
+    "feed",
+    "id",
+    "probe",
+    "push",
+    "queue",
+    "run",
+    "sys",
+    "wake",
+    "worker",
+];
 
 /// Audits a store.
 #[derive(Debug)]
@@ -351,8 +363,8 @@ impl Auditor {
         Ok((marks, self.look(group, indexes).await?))
     }
 
-    /// Keys that belong to no family, and those of workers that are nobody's. 1 LIST, and 1 for each
-    /// 1,000 workers.
+    /// Keys that belong to no family, and those of workers and push queues that are nobody's. 1 LIST,
+    /// and 1 for each 1,000 of each.
     async fn strays(&self) -> Result<Verdict, log::Error> {
         let listed_root = self.store.objects().list_with_delimiter(None).await;
         let root = listed_root.map_err(|source| log::Error::of_store("list", "", source))?;
@@ -360,10 +372,12 @@ impl Auditor {
         let unknown = folders.filter(|folder| !FAMILIES.contains(&folder.as_ref()));
         let mut findings: Vec<Finding> = unknown.map(Finding::nobodys).collect();
         findings.extend(root.objects.into_iter().map(|object| Finding::nobodys(object.location)));
-        let mut workers = listed(&self.store, &Path::from("worker"));
-        while let Some(object) = workers.try_next().await? {
-            if Key::parse(&object.location).is_none() {
-                findings.push(Finding::nobodys(object.location));
+        for family in ["worker", "push"] {
+            let mut objects = listed(&self.store, &Path::from(family));
+            while let Some(object) = objects.try_next().await? {
+                if Key::parse(&object.location).is_none() {
+                    findings.push(Finding::nobodys(object.location));
+                }
             }
         }
         Ok(Verdict::of(findings))

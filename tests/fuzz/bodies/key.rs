@@ -90,7 +90,7 @@ fn made(input: &mut Input<'_>) {
         Key::Id { .. } | Key::Run { .. } | Key::Blob { .. } | Key::Dead { .. } | Key::Layout => {
             assert_eq!(read, Some(key));
         }
-        Key::Queue { .. } | Key::Blueprint { .. } | Key::Worker { .. } => {
+        Key::Queue { .. } | Key::Blueprint { .. } | Key::Worker { .. } | Key::Push { .. } => {
             assert!(read == Some(key) || (read.is_none() && !is_plain(path.as_ref())), "{path}");
         }
     }
@@ -109,7 +109,7 @@ fn chosen(input: &mut Input<'_>) -> Option<Key> {
     let handle =
         Handle { namespace: namespace.clone(), execution: execution.clone(), generation, run, seq };
     let shard = input.number_32();
-    Some(match kind % 10 {
+    Some(match kind % 11 {
         0 => Key::Id { namespace, execution, generation },
         1 => Key::Run { run, seq },
         2 => Key::Blob { run, sha256: format!("{:064x}", input.bits_128()) },
@@ -137,6 +137,7 @@ fn chosen(input: &mut Input<'_>) -> Option<Key> {
             n: seq,
         },
         8 => Key::Dead { handle },
+        9 => Key::Push { namespace, queue: name(input)? },
         _ => Key::Layout,
     })
 }
