@@ -8,6 +8,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -26,8 +27,34 @@ pub struct Poller {
     pub worker: String,
     /// Its record; none: it is offered anything.
     pub record: Option<Arc<WorkerRecord>>,
+    /// The tasks that an operator sends to it; none: it takes what its record says.
+    pub scope: Option<Scope>,
     /// The connection it polls on.
     pub connection: Option<String>,
+}
+
+/// The tasks that an operator sends to a poller, whatever its record says.
+#[derive(Clone)]
+pub struct Scope(Arc<Takes>);
+
+/// Whether it takes a step of a workflow; of no workflow: of one of which that is not known.
+type Takes = dyn Fn(Option<&str>, &str) -> bool + Send + Sync;
+
+impl Scope {
+    /// Of what `takes` says: of a workflow, where that is known, and a step.
+    pub fn new(takes: impl Fn(Option<&str>, &str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(takes))
+    }
+
+    fn takes(&self, blueprint: Option<&Blueprint>, step: &str) -> bool {
+        (self.0)(blueprint.map(Blueprint::name), step)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Scope")
+    }
 }
 
 impl Poller {
@@ -126,6 +153,7 @@ struct Inner {
 struct LastPoll {
     at: Timestamp,
     record: Option<Arc<WorkerRecord>>,
+    scope: Option<Scope>,
     connection: Option<String>,
     no_reservation_until: Timestamp,
     /// Whether it waits on the board while it reports: then nothing is reserved for its next poll.
@@ -161,6 +189,7 @@ impl Board {
         let poll = LastPoll {
             at: now,
             record: poller.record.clone(),
+            scope: poller.scope.clone(),
             connection: poller.connection.clone(),
             no_reservation_until: before.map(|it| it.no_reservation_until).unwrap_or_default(),
             sits: before.is_some_and(|it| it.sits) && !poller.is_one_slot(),
@@ -370,8 +399,10 @@ impl Board {
             let has_other = inner.held.get(&name).is_some_and(|held| {
                 held.iter().any(|held| held.reserved_until.is_some() || poller.is_one_slot())
             });
-            let record = inner.polls.get(&name).and_then(|poll| poll.record.clone());
-            let poller = Poller { record, ..poller.clone() };
+            let last = inner.polls.get(&name);
+            let record = last.and_then(|poll| poll.record.clone());
+            let scope = last.and_then(|poll| poll.scope.clone());
+            let poller = Poller { record, scope, ..poller.clone() };
             if may_reserve
                 && !has_other
                 && let Some(fit) = inner.fit(&poller, ready, now, self.lease)
@@ -428,8 +459,16 @@ impl Board {
         let inner = self.lock();
         inner.polls.iter().any(|((polls_in, _), poll)| {
             polls_in == namespace
-                && poll.record.as_ref().is_none_or(|record| record.announces(step))
+                && match &poll.scope {
+                    Some(scope) => scope.takes(None, step),
+                    None => poll.record.as_ref().is_none_or(|record| record.announces(step)),
+                }
         })
+    }
+
+    /// Forgets that `worker` polled here: it does not come back.
+    pub fn gone(&self, namespace: &Namespace, worker: &str) {
+        self.lock().polls.remove(&(namespace.clone(), worker.to_owned()));
     }
 
     /// Forgets whatever is known of a run that closed.
@@ -510,6 +549,11 @@ impl Inner {
             ready.without.iter().any(|(worker, until)| *worker == poller.worker && *until > now);
         if poller.namespace != ready.offer.handle.namespace || is_without {
             return None;
+        }
+        if let Some(scope) = &poller.scope {
+            // An operator has said so: there is nothing to guess at.
+            let takes = scope.takes(ready.blueprint.as_deref(), &ready.offer.task.step);
+            return takes.then_some(Match::Full);
         }
         let Some(record) = &poller.record else { return Some(Match::Full) };
         if !record.announces(&ready.offer.task.step) {

@@ -10,7 +10,7 @@ mod board;
 mod offers;
 mod workers;
 
-pub use board::{Board, Candidate, Grant, Held, Match, Poller, Ready, Wait, Waiting};
+pub use board::{Board, Candidate, Grant, Held, Match, Poller, Ready, Scope, Wait, Waiting};
 pub use offers::{Offer, Offers, Scan};
 pub use workers::{WorkerRecord, Workers};
 

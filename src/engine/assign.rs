@@ -57,6 +57,7 @@ impl Engine {
                 namespace: state.namespace.clone(),
                 worker: worker.clone(),
                 record: None,
+                scope: None,
                 connection: None,
             }),
             Command::LeaseStep { .. }

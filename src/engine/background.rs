@@ -81,8 +81,8 @@ impl Engine {
         }
     }
 
-    /// Whether a scan is left out for a LIST that retention made: once an hour, so that an idle instance
-    /// makes no more of them in any minute than its scans do.
+    /// Whether a scan is left out for a LIST that retention made, once an hour, or that looked for push
+    /// queues, each half minute: so an idle instance makes no more of them in any minute than its scans do.
     fn stands_back(&self) -> bool {
         let owed = &self.inner.lists_owed;
         owed.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |it| it.checked_sub(1)).is_ok()

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{Description, Engine, Error, Filter, Page, cache::Loaded};
 use crate::{
     dispatch::WorkerRecord,
-    log::{self, Commit},
+    log::Commit,
     workflow::{
         Answer, Command, ExecutionId, Generation, Handle, Json, Namespace, OpenStep, Payload,
         Phase, RunId, State, StepName, Stored, Timestamp, deleted_by,
@@ -20,7 +20,8 @@ const WORKER_GONE: Duration = Duration::from_mins(2);
 impl Engine {
     /// Where an execution stands, checked against its log. Costs 1 LIST and 3 GET (start commit,
     /// tail, none after it), 1 GET for each output that the state does not carry, and where a step
-    /// waits for a worker, 1 LIST and 1 GET for each worker.
+    /// waits for a worker, 1 LIST and 1 GET for each worker, and 1 LIST more where the push queues were
+    /// not read within 30 s.
     ///
     /// # Errors
     ///
@@ -246,7 +247,7 @@ impl Engine {
     }
 
     /// What holds the run up, in words.
-    async fn notes(&self, state: &State) -> Result<Vec<String>, log::Error> {
+    async fn notes(&self, state: &State) -> Result<Vec<String>, Error> {
         let now = self.inner.env.now();
         let ready = |open: &OpenStep| match &open.phase {
             Phase::Ready { not_before, .. } => Some(not_before.filter(|due| *due > now)),
@@ -263,19 +264,23 @@ impl Engine {
         }
         let workers = self.inner.workers.all(&state.namespace).await?;
         let alive = |worker: &&WorkerRecord| now.since(worker.seen) < WORKER_GONE;
-        let note = |(step, open, not_before): (&StepName, &OpenStep, Option<Timestamp>)| {
-            if let Some(due) = not_before {
-                let seconds = due.since(now).as_secs_f64();
-                return format!("step `{step}` {}; it is tried again in {seconds:.1} s", why(open));
-            }
+        let mut notes = vec![];
+        for (step, open, not_before) in waiting {
+            let workflow = &state.blueprint.name;
             let announced = workers.iter().filter(alive).any(|worker| worker.announces(step));
-            if announced || self.inner.board.has_poller_for(&state.namespace, step) {
+            let pushed = self.push_queue_of(&state.namespace, workflow, step).await?;
+            notes.push(if let Some(due) = not_before {
+                let seconds = due.since(now).as_secs_f64();
+                format!("step `{step}` {}; it is tried again in {seconds:.1} s", why(open))
+            } else if let Some(queue) = pushed {
+                format!("step `{step}` waits for {queue}")
+            } else if announced || self.inner.board.has_poller_for(&state.namespace, step) {
                 format!("step `{step}` waits for a free worker")
             } else {
                 format!("no worker announces step `{step}`; start one that has it")
-            }
-        };
-        Ok(waiting.into_iter().map(note).collect())
+            });
+        }
+        Ok(notes)
     }
 }
 

@@ -14,6 +14,7 @@ mod commit;
 mod describe;
 mod effects;
 mod poll;
+mod push;
 mod resume;
 mod resurrect;
 mod retain;
@@ -27,6 +28,7 @@ pub use api::{
     TaskForWorker,
 };
 
+pub use push::{Calling, QueueStatus, QueueView};
 pub use seat::Seat;
 
 pub use crate::{
@@ -36,6 +38,7 @@ pub use crate::{
         Auditor, DeadRun, Deed, Deletion, Fate, Filter, Finding, Keep, Mended, Page, Record,
         Retained, RetentionPolicy, Severity, Standing, Summary,
     },
+    push::{Auth, Caller, HttpCaller, PushQueue, Secrets, Target, outcome},
     wake::Progress,
 };
 
@@ -51,6 +54,7 @@ use crate::{
     env::Env,
     log::{Blueprints, RunLog},
     maintenance::{Dead, Feed, Retention},
+    push::Queues,
     store::{self, Layout, LayoutError, Store},
     wake::{Limits, Near, Ticker, WakeIndex},
     workflow::{Handle, Policy},
@@ -97,8 +101,10 @@ struct Inner {
     feed: Feed,
     leaving: resurrect::Leaving,
     dead: Dead,
+    queues: Queues,
+    lanes: push::Lanes,
     retention: Retention,
-    /// LISTs of retention that a scan of the timers makes up for.
+    /// LISTs of retention and of push queues that a scan of the timers makes up for.
     lists_owed: AtomicU64,
     slots: cache::Slots,
     memory: cache::Memory,
@@ -143,7 +149,8 @@ impl Engine {
         let ticker = Ticker::new(wakes.clone(), env.clone(), Limits::default());
         let remembers = config.near_timers && store.is_exclusive();
         let ticker = if remembers { ticker.looking_ahead(near.clone()) } else { ticker };
-        let instance_id = format!("{} {:032x}", config.instance, env.random());
+        let random = env.random();
+        let instance_id = format!("{} {random:032x}", config.instance);
         let log = RunLog::new(store.clone(), env.clone()).read_as(format);
         let inner = Inner {
             retention: Retention::new(log.clone(), store.clone(), env.clone()),
@@ -157,6 +164,8 @@ impl Engine {
             feed: Feed::new(store.clone(), env.clone(), config.cache_bytes / 8),
             leaving: resurrect::Leaving::default(),
             dead: Dead::new(store.clone()),
+            queues: Queues::new(store.clone()),
+            lanes: push::Lanes::new(random),
             lists_owed: AtomicU64::new(0),
             slots: cache::Slots::default(),
             memory: cache::Memory::new(config.cache_bytes),

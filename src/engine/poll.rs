@@ -58,7 +58,7 @@ impl Engine {
         let PollRequest { namespace, worker, wait: _, connection } = request;
         let now = self.inner.env.now();
         let record = self.inner.workers.polled(&namespace, &worker, now).await;
-        let poller = Poller { namespace, worker, record, connection };
+        let poller = Poller { namespace, worker, record, scope: None, connection };
         self.inner.board.polled(&poller, now);
         poller
     }
@@ -68,8 +68,21 @@ impl Engine {
         poller: &Poller,
         wait: Duration,
     ) -> Result<Option<TaskForWorker>, Error> {
+        self.next_task_while(poller, wait, || true).await
+    }
+
+    /// The next task for a poller, while `is_wanted` says so: it is asked each second at least.
+    pub(super) async fn next_task_while(
+        &self,
+        poller: &Poller,
+        wait: Duration,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Option<TaskForWorker>, Error> {
         let until = self.inner.env.now().after(wait);
         loop {
+            if !is_wanted() {
+                return Ok(None);
+            }
             if let Some(task) = self.take_back(poller).await? {
                 return Ok(Some(task));
             }
@@ -267,7 +280,7 @@ impl Engine {
     }
 
     /// Looks for offers of other instances, if a look is due.
-    async fn scan_offers(&self) {
+    pub(super) async fn scan_offers(&self) {
         if !self.stores_offers() {
             return;
         }
@@ -460,7 +473,7 @@ impl Engine {
         self.offer_in_store(stored.into_iter().collect());
     }
 
-    fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
+    pub(super) fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
         self.inner.board.release(namespace, worker, token.handle.run, &token.task);
     }
 }
