@@ -3,12 +3,12 @@
 //! Shared by every command that runs an engine, so that a flag means the same everywhere.
 //! docs/operations.md says what each costs.
 
-use std::{collections::BTreeMap, str::FromStr, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, str::FromStr, sync::Arc, time::Duration};
 
 use clap::Args;
 
 use crate::{
-    engine::{self, Keep, RetentionPolicy},
+    engine::{self, Caller, HttpCaller, Keep, RetentionPolicy, Secrets},
     env::Env,
     workflow::{Namespace, Policy},
 };
@@ -60,6 +60,27 @@ pub struct Tunables {
     /// What this instance is called in the log [default: the command and four random letters]
     #[arg(long, env = "LAZARUS_INSTANCE", value_name = "NAME")]
     pub instance: Option<String>,
+}
+
+/// What an instance needs to call the targets of push queues.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Push queues")]
+pub struct PushArgs {
+    /// A directory with the secrets that push queues name, one file each
+    /// [default: the variables `LAZARUS_PUSH_SECRET_NAME` alone]
+    #[arg(long, env = "LAZARUS_PUSH_SECRETS", value_name = "DIR")]
+    pub push_secrets: Option<PathBuf>,
+}
+
+impl PushArgs {
+    /// What calls the targets.
+    ///
+    /// # Errors
+    ///
+    /// Why this process can not speak TLS.
+    pub fn caller(&self) -> Result<Arc<dyn Caller>, String> {
+        Ok(Arc::new(HttpCaller::new(Secrets::new(self.push_secrets.clone()))?))
+    }
 }
 
 /// How long closed executions are kept. It is the word of whoever deletes: instances that name

@@ -28,7 +28,8 @@ use crate::{
         blueprint_service_client::BlueprintServiceClient,
         blueprint_service_server::BlueprintServiceServer,
         execution_service_client::ExecutionServiceClient,
-        execution_service_server::ExecutionServiceServer,
+        execution_service_server::ExecutionServiceServer, queue_service_client::QueueServiceClient,
+        queue_service_server::QueueServiceServer,
     },
 };
 
@@ -121,6 +122,11 @@ impl Session {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
+    /// The push queues' interface.
+    pub(super) fn queues(&self) -> QueueServiceClient<Answering> {
+        QueueServiceClient::new(self.answering.clone())
+    }
+
     /// A request id: with it, sending a request twice has the effect of sending it once.
     pub(super) fn request_id(&self) -> String {
         format!("cli-{:032x}", self.env.random())
@@ -193,10 +199,11 @@ fn local(engine: &Engine) -> Answering {
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
         .add_service(
-            BlueprintServiceServer::new(door)
+            BlueprintServiceServer::new(door.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        );
+        )
+        .add_service(QueueServiceServer::new(door));
     let services: Routes = routes.routes();
     BoxCloneSyncService::new(ServiceExt::<http::Request<Body>>::map_err(services, StdError::from))
 }

@@ -14,7 +14,7 @@ use super::{
     tls::TlsArgs,
 };
 use crate::{
-    config::{RetentionArgs, Tunables},
+    config::{PushArgs, RetentionArgs, Tunables},
     env::Env,
     frontdoor::{Listeners, TlsListener},
 };
@@ -41,13 +41,15 @@ pub(super) struct Args {
     /// The first must be free. 9090 is there because parts of the Cerebelum SDK call it by default.
     #[arg(long, value_name = "ADDRESS", default_values = [DEFAULT_SERVER, "127.0.0.1:9090"])]
     grpc: Vec<String>,
-    /// Where to serve health (/healthz, /readyz) and /metrics
+    /// Where to serve health (/healthz, /readyz), /metrics, and results of pushed tasks (/v1/tasks)
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50052")]
     http: String,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
     tunables: Tunables,
+    #[command(flatten)]
+    push: PushArgs,
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
@@ -57,6 +59,7 @@ pub(super) struct Args {
 /// Serves until it is stopped.
 pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     let metrics = serving::metrics()?;
+    let caller = serving::caller(&args.push)?;
     let listeners = listeners(&args).await?;
     // The path as it was given: `embedded:` takes the rest of the URL for the directory.
     let url = format!("embedded:{}", args.dir.display());
@@ -65,7 +68,7 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     let config = args.tunables.engine("dev", env.as_ref());
     let engine = instance::open_engine(store, &env, config).await?;
     banner(&args, &listeners).iter().try_for_each(output::line)?;
-    serving::serve(engine, listeners, metrics, &args.retention.policy(), env).await
+    serving::serve(engine, listeners, metrics, &args.retention.policy(), caller, env).await
 }
 
 /// The first address must be free, and that with TLS, which somebody asked for; the others are

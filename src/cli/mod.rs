@@ -25,6 +25,7 @@ mod json;
 mod list;
 mod log;
 mod output;
+mod queue;
 mod resume;
 mod retention;
 mod scrub;
@@ -84,6 +85,7 @@ enum Command {
     Cancel(answer::Cancel),
     Resume(resume::Args),
     Blueprint(blueprint::Args),
+    Queue(queue::Args),
     Log(log::Args),
     Dead(dead::Args),
     Audit(audit::Args),
@@ -149,6 +151,9 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         }
         Command::Blueprint(args) => {
             ask(&args.target, env, async |it| blueprint::run(it, &args).await).await
+        }
+        Command::Queue(args) => {
+            ask(&args.target, env, async |it| queue::run(it, &args).await).await
         }
         Command::Log(args) => ask(&args.target, env, async |it| log::run(it, &args).await).await,
         Command::Dead(args) => ask(&args.target, env, async |it| dead::run(it, &args).await).await,
@@ -217,6 +222,14 @@ mod tests {
             "blueprint list --store memory:",
             "blueprint diff orders --from 1 --to 2 -n team-a",
             "blueprint graph orders --version 2",
+            "queue set pdf --url https://a.example/ --hmac-secret PDF --step render --workflow orders",
+            "queue set pdf --url https://a.example/ --sigv4 lambda --region eu-central-1",
+            "queue set pdf --lambda pdf --callback --concurrency 5 --timeout 2m --breaker-failures 3",
+            "queue get pdf --json -n team-a",
+            "queue list --store memory:",
+            "queue delete pdf",
+            "serve --store memory: --push-secrets /run/secrets",
+            "wake --store memory: --for 55s --push-secrets /run/secrets",
             "log cat a --keys",
             "dead list --json",
             "dead retry h",
@@ -237,6 +250,15 @@ mod tests {
             assert!(Cli::try_parse_from(words).is_ok(), "{line}");
         }
         assert!(Cli::try_parse_from(["lazarus", "list", "--limit", "0"]).is_err());
+        for unclear in [
+            "queue set pdf --step a",
+            "queue set pdf --lambda a --url https://a.example/ --hmac-secret A",
+            "queue set pdf --url https://a.example/ --hmac-secret A --sigv4 lambda",
+            "queue set pdf --url https://a.example/ --hmac-secret A --callback",
+        ] {
+            let words = std::iter::once("lazarus").chain(unclear.split(' '));
+            assert!(Cli::try_parse_from(words).is_err(), "{unclear}");
+        }
         for short in ["--retention 23h", "--namespace-retention a=1s", "--namespace-retention 30d"]
         {
             let words = "lazarus serve --store memory:".split(' ').chain(short.split(' '));

@@ -12,7 +12,7 @@ use super::{
     tls::TlsArgs,
 };
 use crate::{
-    config::{RetentionArgs, Tunables},
+    config::{PushArgs, RetentionArgs, Tunables},
     env::Env,
     frontdoor::Listeners,
 };
@@ -43,13 +43,16 @@ pub(super) struct Args {
         default_value = "127.0.0.1:50051"
     )]
     grpc: Vec<String>,
-    /// Where to serve health (/healthz, /readyz) and /metrics [default: nowhere]
+    /// Where to serve health (/healthz, /readyz), /metrics, and results of pushed tasks (/v1/tasks)
+    /// [default: nowhere]
     #[arg(long, env = "LAZARUS_HTTP", value_name = "ADDRESS")]
     http: Option<String>,
     #[command(flatten)]
     tls: TlsArgs,
     #[command(flatten)]
     tunables: Tunables,
+    #[command(flatten)]
+    push: PushArgs,
     #[command(flatten)]
     retention: RetentionArgs,
     #[command(flatten)]
@@ -59,6 +62,7 @@ pub(super) struct Args {
 /// Serves until it is stopped.
 pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
     let metrics = serving::metrics()?;
+    let caller = serving::caller(&args.push)?;
     let mut listeners = Listeners { grpc: vec![], grpc_tls: args.tls.listen().await?, http: None };
     for at in &args.grpc {
         listeners.grpc.push(listen(at, "--grpc").await?);
@@ -70,7 +74,7 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
         instance::open_fit(&args.store, "serve", &args.tunables, &args.simulate, &env).await?;
     announce(&listeners)?;
     tracing::info!(store = engine.store().url(), "serving");
-    serving::serve(engine, listeners, metrics, &args.retention.policy(), env).await
+    serving::serve(engine, listeners, metrics, &args.retention.policy(), caller, env).await
 }
 
 /// One line per listener, for whoever asked for port 0.

@@ -14,7 +14,8 @@ use super::{
     instance,
 };
 use crate::{
-    engine::{Engine, RetentionPolicy},
+    config::PushArgs,
+    engine::{Caller, Engine, RetentionPolicy},
     env::Env,
     frontdoor::{self, Listeners},
     telemetry,
@@ -47,6 +48,16 @@ pub(super) fn address(listener: &TcpListener) -> String {
     listener.local_addr().map_or_else(|error| error.to_string(), |address| address.to_string())
 }
 
+/// What calls the targets of push queues.
+pub(super) fn caller(args: &PushArgs) -> Result<Arc<dyn Caller>, Failure> {
+    args.caller().map_err(|error| {
+        Failure::refused(
+            format_args!("the targets of push queues can not be called: {error}"),
+            "check the certificates of this machine (SSL_CERT_FILE)",
+        )
+    })
+}
+
 /// Collects metrics from here on; to be called before the store is opened.
 pub(super) fn metrics() -> Result<PrometheusHandle, Failure> {
     telemetry::start_metrics().map_err(|error| {
@@ -61,11 +72,12 @@ pub(super) async fn serve(
     listeners: Listeners,
     metrics: PrometheusHandle,
     retention: &RetentionPolicy,
+    caller: Arc<dyn Caller>,
     env: Arc<dyn Env>,
 ) -> Result<(), Failure> {
     let mut signals = Signals::new()?;
     let stop = CancellationToken::new();
-    let mut work = Box::pin(work(&engine, listeners, metrics, retention, stop.clone()));
+    let mut work = Box::pin(work(&engine, listeners, metrics, retention, caller, stop.clone()));
     let asked = tokio::select! {
         ended = &mut work => return ended,
         () = signals.next() => Ok(()),
@@ -90,6 +102,7 @@ async fn work(
     listeners: Listeners,
     metrics: PrometheusHandle,
     retention: &RetentionPolicy,
+    caller: Arc<dyn Caller>,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
     let serving = async {
@@ -99,8 +112,12 @@ async fn work(
         engine.begin_shutdown();
         ended
     };
-    let (served, (), ()) =
-        tokio::join!(serving, engine.run_background(), engine.run_retention(retention));
+    let (served, (), (), ()) = tokio::join!(
+        serving,
+        engine.run_background(),
+        engine.run_retention(retention),
+        engine.run_push(caller)
+    );
     served.map_err(|error| {
         let cause = std::error::Error::source(&error).map(|it| format!(": {it}"));
         Failure::unavailable(

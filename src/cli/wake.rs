@@ -4,16 +4,18 @@ use std::{sync::Arc, time::Duration};
 
 use clap::Args as Arguments;
 
-use super::{exit::Failure, instance, output};
+use super::{exit::Failure, instance, output, serving};
 use crate::{
-    config::{Tunables, duration},
-    engine::{self, Engine},
+    config::{PushArgs, Tunables, duration},
+    engine::{self, Caller, Engine},
     env::Env,
+    workflow::Timestamp,
 };
 
 /// Do what is due on a store, then exit
 ///
-/// Whatever sleeps is brought back by it. Run each minute with --for 55s, it stands in for a server
+/// Whatever sleeps is brought back by it, and the targets of push queues are called with the tasks that
+/// wait for them. Run each minute with --for 55s, it stands in for a server
 /// whose executions wait most of the time.
 #[derive(Debug, Arguments)]
 #[command(after_help = "Examples:
@@ -28,10 +30,14 @@ pub(super) struct Args {
     span: Option<Duration>,
     #[command(flatten)]
     tunables: Tunables,
+    #[command(flatten)]
+    push: PushArgs,
 }
 
 /// The pause between two looks, as in a server.
 const LOOK: Duration = Duration::from_secs(1);
+/// The longest pause between two looks for tasks to push, while there are none: as a poll that waits.
+const LOOK_SLOW: Duration = Duration::from_secs(10);
 /// How long what a tick began may take to finish.
 const DRAIN_MAX: Duration = Duration::from_mins(1);
 
@@ -48,13 +54,15 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
         ..args.tunables.engine("wake", env.as_ref())
     };
     let engine = instance::open_engine(store, &env, config).await?;
-    let done = ticks(&engine, args.span, env.as_ref()).await;
+    let caller = serving::caller(&args.push)?;
+    let done = passes(&engine, args.span, &caller, env.as_ref()).await;
     engine.begin_shutdown();
     if !engine.drain(DRAIN_MAX).await {
         tracing::warn!("not finished within {DRAIN_MAX:?}; whatever is open is found again");
     }
-    let Done { fired, passes } = done?;
-    output::line(format_args!("{fired} wake-ups in {passes} passes"))
+    let Done { fired, passes, calls } = done?;
+    let calls = if calls > 0 { format!(", {calls} calls of push targets") } else { String::new() };
+    output::line(format_args!("{fired} wake-ups in {passes} passes{calls}"))
 }
 
 /// What was done.
@@ -62,6 +70,50 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
 struct Done {
     fired: usize,
     passes: u32,
+    calls: usize,
+}
+
+/// Ticks, and calls push targets: beside each other where there is time for it, so that a long call
+/// holds up no timer; else one after the other, as the ticks bring the tasks.
+async fn passes(
+    engine: &Engine,
+    span: Option<Duration>,
+    caller: &Arc<dyn Caller>,
+    env: &dyn Env,
+) -> Result<Done, Failure> {
+    let Some(span) = span else {
+        let done = ticks(engine, None, env).await?;
+        let calls = pushed(engine, caller, None).await?;
+        return Ok(Done { calls, ..done });
+    };
+    let end = env.now().after(span);
+    let pushing = async {
+        let (mut calls, mut pause) = (0, LOOK);
+        loop {
+            let more = pushed(engine, caller, Some(end)).await?;
+            calls += more;
+            pause = if more > 0 { LOOK } else { (pause * 2).min(LOOK_SLOW) };
+            if env.now().after(pause) > end {
+                return Ok::<usize, Failure>(calls);
+            }
+            env.sleep(pause).await;
+        }
+    };
+    let (done, calls) = tokio::join!(ticks(engine, Some(span), env), pushing);
+    Ok(Done { calls: calls?, ..done? })
+}
+
+async fn pushed(
+    engine: &Engine,
+    caller: &Arc<dyn Caller>,
+    until: Option<Timestamp>,
+) -> Result<usize, Failure> {
+    engine.push_pass(caller, until).await.map_err(|error| {
+        Failure::unavailable(
+            format_args!("the push queues could not be read: {error}"),
+            "check the store; the tasks stay on offer",
+        )
+    })
 }
 
 async fn ticks(engine: &Engine, span: Option<Duration>, env: &dyn Env) -> Result<Done, Failure> {

@@ -1,4 +1,4 @@
-//! The HTTP listener: whether this instance lives, whether to send it requests, and its metrics.
+//! The HTTP listener, but for `callback`: whether this instance lives, whether to send it requests, and its metrics.
 
 use axum::{Router, extract::State, http::StatusCode, routing::get};
 use metrics_exporter_prometheus::PrometheusHandle;

@@ -9,12 +9,14 @@
 //! * every error reaches a client through one table (`status`);
 //! * `convert` is the only place that knows both a wire type and a type of the engine.
 
+mod callback;
 mod cerebelum;
 mod convert;
 mod grpc;
 mod http;
 mod incoming;
 mod lazarus;
+mod queues;
 mod server;
 mod status;
 mod tasks;

@@ -18,6 +18,7 @@ use tonic::{
 use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{
+    callback,
     grpc::FrontDoor,
     http::{self, Readiness},
     incoming::{Connection, TlsListener, incoming},
@@ -29,6 +30,7 @@ use crate::{
         DESCRIPTORS, cerebelum::worker_service_server::WorkerServiceServer,
         lazarus::blueprint_service_server::BlueprintServiceServer,
         lazarus::execution_service_server::ExecutionServiceServer,
+        lazarus::queue_service_server::QueueServiceServer,
         lazarus::task_service_server::TaskServiceServer,
     },
 };
@@ -53,7 +55,7 @@ pub struct Listeners {
     pub grpc: Vec<TcpListener>,
     /// The same gRPC with TLS, for clients that have a certificate.
     pub grpc_tls: Option<TlsListener>,
-    /// Health, readiness and metrics.
+    /// Health, readiness and metrics; results of tasks that were pushed.
     pub http: Option<TcpListener>,
 }
 
@@ -85,7 +87,8 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let Listeners { grpc, grpc_tls, http } = listeners;
     let (readiness, seen) = watch::channel(Readiness::Ready);
-    let app = http::router(seen, metrics.clone());
+    let door = FrontDoor::new(engine.clone());
+    let app = http::router(seen, metrics.clone()).merge(callback::router(door.clone()));
     let http = async {
         match http {
             Some(listener) => axum::serve(listener, app).await,
@@ -95,19 +98,19 @@ pub async fn serve(
     let env = engine.env().clone();
     let connections = incoming(grpc, grpc_tls, &env);
     tokio::select! {
-        ended = serve_grpc(engine, connections, readiness, shutdown) => ended,
+        ended = serve_grpc(door, engine, connections, readiness, shutdown) => ended,
         ended = http => Ok(ended?),
         () = keep_up(&env, metrics) => Ok(()),
     }
 }
 
 async fn serve_grpc(
+    door: FrontDoor,
     engine: Engine,
     connections: impl Stream<Item = io::Result<Connection>>,
     readiness: watch::Sender<Readiness>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), ServeError> {
-    let door = FrontDoor::new(engine.clone());
     let health = HealthReporter::new();
     let stop = CancellationToken::new();
     let serving = Server::builder()
@@ -171,6 +174,7 @@ async fn routes(door: &FrontDoor, health: HealthReporter) -> Result<Routes, Serv
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
+        .add_service(QueueServiceServer::new(door.clone()))
         .add_service(tonic_health::pb::health_server::HealthServer::new(health))
         .add_service(described().build_v1()?)
         .add_service(described().build_v1alpha()?);
@@ -185,6 +189,7 @@ async fn report(health: &HealthReporter, status: ServingStatus) {
         <ExecutionServiceServer<FrontDoor> as NamedService>::NAME,
         <BlueprintServiceServer<FrontDoor> as NamedService>::NAME,
         <TaskServiceServer<FrontDoor> as NamedService>::NAME,
+        <QueueServiceServer<FrontDoor> as NamedService>::NAME,
     ] {
         health.set_service_status(service, status).await;
     }

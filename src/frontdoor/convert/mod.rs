@@ -10,6 +10,7 @@ mod fit;
 mod given;
 mod graph;
 mod lazarus;
+mod queue;
 mod start;
 mod status;
 mod stream;
@@ -25,6 +26,7 @@ pub(super) use lazarus::{
     answer, dead_run, description, filter, history, how_long, log_entry, namespace, page,
     resume_of, resumed_as, run_waited_for, start_of, started, version,
 };
+pub(super) use queue::{push_queue, queue_state};
 pub(super) use start::{answered, handle, response, resume, resumed, start};
 pub(super) use status::{execution_status, listing, query};
 pub(super) use stream::{hello, no_hello, report, token, work_ack, work_task};

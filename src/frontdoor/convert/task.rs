@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     value::{timestamp, wire, wire_object},
-    worker::worker_id,
+    worker::polling_worker_id,
 };
 use crate::{
     engine::{Error, PollRequest, TaskForWorker},
@@ -30,7 +30,7 @@ pub(in crate::frontdoor) fn poll(
         Ok(0) | Err(_) => WAIT_DEFAULT,
         Ok(millis) => Duration::from_millis(millis).min(WAIT_MAX),
     };
-    Ok(PollRequest { namespace, worker: worker_id(request.worker_id)?, wait, connection })
+    Ok(PollRequest { namespace, worker: polling_worker_id(request.worker_id)?, wait, connection })
 }
 
 /// The answer to a poll; none is a task without an id, because an error would count against the

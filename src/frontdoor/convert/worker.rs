@@ -18,6 +18,20 @@ pub(in crate::frontdoor) fn worker_id(value: String) -> Result<String, Error> {
     check::name("worker_id", value)
 }
 
+/// Before the ids under which the log knows the targets of push queues.
+const OF_QUEUES: &str = "push:";
+
+/// The id of a worker that registers or polls, which is none of a push queue's.
+pub(super) fn polling_worker_id(value: String) -> Result<String, Error> {
+    if value.starts_with(OF_QUEUES) {
+        return Err(check::invalid(format!(
+            "`worker_id` {value:?} starts with {OF_QUEUES:?}, which is kept for push queues; choose \
+             another"
+        )));
+    }
+    worker_id(value)
+}
+
 /// The record of a worker that registers.
 pub(in crate::frontdoor) fn worker_record(
     namespace: Namespace,
@@ -41,7 +55,7 @@ pub(in crate::frontdoor) fn worker_record(
     steps.dedup();
     Ok(WorkerRecord {
         namespace,
-        worker: worker_id(request.worker_id)?,
+        worker: polling_worker_id(request.worker_id)?,
         language: check::language(request.language)?,
         version: check::name("version", request.version)?,
         steps,
