@@ -44,6 +44,7 @@ mod many;
 #[path = "../support/process.rs"]
 #[allow(dead_code, reason = "each test binary uses its own part")]
 mod process;
+mod push;
 mod resume;
 mod retention;
 mod sleepers;

@@ -11,7 +11,7 @@ use std::{
 
 use futures::TryStreamExt;
 use lazarus::{
-    engine::{Config, Engine, Format},
+    engine::{Caller, Config, Engine, Format},
     env::{Env, SystemEnv},
     frontdoor::{Listeners, Tls, TlsListener, serve},
     store::{Store, Traits},
@@ -142,6 +142,8 @@ fn listen() -> (std::net::TcpListener, SocketAddr) {
 pub struct Instance {
     pub engine: Engine,
     pub address: SocketAddr,
+    /// Where it serves HTTP: health, and results of tasks that were pushed.
+    pub http_address: SocketAddr,
     /// Where it serves with TLS, if it does.
     pub tls_address: Option<SocketAddr>,
     runtime: Option<tokio::runtime::Runtime>,
@@ -182,6 +184,7 @@ impl Instance {
             .expect("a runtime");
         let engine = Engine::of_build(store, env, 1, config, setup.format);
         let (listener, address) = listen();
+        let (http, http_address) = listen();
         let secured = tls.map(|tls| (listen(), tls));
         let tls_address = secured.as_ref().map(|((_, address), _)| *address);
         let stop = CancellationToken::new();
@@ -190,14 +193,21 @@ impl Instance {
             let on = |listener| tokio::net::TcpListener::from_std(listener).expect("a listener");
             let grpc_tls =
                 secured.map(|((listener, _), tls)| TlsListener { listener: on(listener), tls });
-            let listeners = Listeners { grpc: vec![on(listener)], grpc_tls, http: None };
+            let listeners = Listeners { grpc: vec![on(listener)], grpc_tls, http: Some(on(http)) };
             serve(served, listeners, None, stopped.cancelled_owned()).await.expect("it serves");
         });
         if setup.background {
             let engine = engine.clone();
             runtime.spawn(async move { engine.run_background().await });
         }
-        Self { engine, address, tls_address, runtime: Some(runtime), stop }
+        Self { engine, address, http_address, tls_address, runtime: Some(runtime), stop }
+    }
+
+    /// Serves push queues from now on, through `caller`.
+    pub fn push_through(&self, caller: Arc<dyn Caller>) {
+        let engine = self.engine.clone();
+        let runtime = self.runtime.as_ref().expect("it runs");
+        runtime.spawn(async move { engine.run_push(caller).await });
     }
 
     /// Ends everything in it at whatever await it has got to, as a crash does.
