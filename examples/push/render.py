@@ -27,7 +27,7 @@ def render(inputs, task):
     """
     order = inputs["inputs"]["order"]
     if order <= 0:
-        raise ValueError(f"there is no order {order}")
+        raise ValueError(f"there is no order {int(order)}")
     return {"page": f"invoice for order {int(order)}", "key": task["idempotency_key"]}
 
 

@@ -48,8 +48,11 @@ impl Engine {
         };
         let left = until.map_or(Duration::MAX, |until| until.since(now));
         let timeout = lane.queue.timeout().min(left);
+        let in_flight = lane.begin();
         let call = caller.call(&lane.queue, &delivery, now, timeout);
-        match self.while_leased(lane, &token, lease, call).await {
+        let answered = self.while_leased(lane, &token, lease, call).await;
+        drop(in_flight);
+        match answered {
             Ok(answer) => {
                 lane.succeeded();
                 match answer {

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -21,13 +24,23 @@ pub(super) struct Lane {
     pub(super) queue: Arc<PushQueue>,
     /// What the board knows it as.
     pub(super) poller: Poller,
-    /// One for each call that may be under way.
+    /// One for each call that may be under way; a poll for its task has it already.
     pub(super) permits: Arc<Semaphore>,
     /// Why its target can not be called from here, and what to do; none: it can.
     pub(super) hindrance: Option<String>,
     /// Cancelled when the queue was changed or deleted.
     pub(super) stop: CancellationToken,
+    in_flight: AtomicU32,
     health: Mutex<Health>,
+}
+
+/// A call under way; over when it is dropped.
+pub(super) struct InFlight<'a>(&'a AtomicU32);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 #[derive(Debug)]
@@ -105,8 +118,15 @@ impl Lane {
             permits,
             hindrance,
             stop: CancellationToken::new(),
+            in_flight: AtomicU32::new(0),
             health: Mutex::new(Health { breaker, last_failure: None }),
         }
+    }
+
+    /// Counts a call for as long as it lasts.
+    pub(super) fn begin(&self) -> InFlight<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(&self.in_flight)
     }
 
     pub(super) fn pass(&self, now: Timestamp) -> Pass {
@@ -151,7 +171,8 @@ impl Lane {
         let opened = health.breaker.failed(now, asked, jitter);
         let failures = health.breaker.failures();
         drop(health);
-        let target = self.queue.target_text();
+        // What follows may be meant for the target alone.
+        let target = self.queue.target_text().split('?').next();
         match opened {
             Some(until) => {
                 let pause = until.since(now);
@@ -167,8 +188,6 @@ impl Lane {
     }
 
     pub(super) fn status(&self) -> QueueStatus {
-        let limit = usize::try_from(self.queue.concurrency).unwrap_or(usize::MAX);
-        let in_flight = limit.saturating_sub(self.permits.available_permits());
         let health = self.health();
         let calling = match (&self.hindrance, health.breaker.open_until()) {
             (Some(why), _) => Calling::Hindered(why.clone()),
@@ -178,7 +197,7 @@ impl Lane {
         };
         QueueStatus {
             calling,
-            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            in_flight: self.in_flight.load(Ordering::Relaxed),
             failures: health.breaker.failures(),
             last_failure: health.last_failure.clone(),
         }

@@ -55,11 +55,13 @@ async fn a_target_that_answers_at_once_carries_a_chain_to_its_end() {
     client.blueprint("chain", &[("a", &[]), ("b", &["a"])]).await;
     let id = client.execute("chain", json!({"order": 7})).await;
     let first = target.until(1).await.remove(0);
+    let under_way = super::get(&instance).await.in_flight;
     let step = client.describe(&id).await.steps.remove(0);
     assert_eq!((step.phase.as_str(), step.worker), ("leased", first.text("worker_id")));
     client.until(&id, State::ExecutionCompleted).await;
     let seen = target.seen();
     assert_eq!(seen.len(), 2);
+    assert_eq!(under_way, 1, "the polls that wait are none");
     assert_eq!(first.path, "/task");
     assert_eq!(first.header("content-type"), "application/json");
     assert_eq!(first.header("lazarus-task-id"), first.text("task_id"));
