@@ -28,7 +28,7 @@ fn named<'a>(events: &'a [Value], kind: &str) -> Vec<&'a Value> {
     events.iter().filter(|event| event["k"] == kind).collect()
 }
 
-fn result(value: Value) -> Reply {
+fn result(value: &Value) -> Reply {
     Reply::Json(json!({ "result": value }))
 }
 
@@ -46,7 +46,7 @@ async fn post(instance: &Instance, path: &str, body: &Value) -> (u16, Value) {
 async fn a_target_that_answers_at_once_carries_a_chain_to_its_end() {
     let target = Target::start(|_, seen| {
         let step = seen.text("step");
-        Reply::After(Duration::from_millis(300), Box::new(result(json!({ "did": step }))))
+        Reply::After(Duration::from_millis(300), Box::new(result(&json!({ "did": step }))))
     })
     .await;
     let calling = Calling::new();
@@ -181,7 +181,7 @@ async fn sleeps_and_approvals_and_answers_that_say_nothing_are_understood() {
 #[tokio::test]
 async fn a_call_that_takes_too_long_is_given_up_and_its_late_result_still_counts() {
     let target = Target::start(|n, _| match n {
-        0 => Reply::After(Duration::from_secs(60), Box::new(Reply::Status(200))),
+        0 => Reply::After(Duration::from_mins(1), Box::new(Reply::Status(200))),
         _ => Reply::Status(202),
     })
     .await;
@@ -220,7 +220,7 @@ async fn a_call_that_takes_too_long_is_given_up_and_its_late_result_still_counts
 #[tokio::test]
 async fn a_call_that_outlasts_its_lease_keeps_it() {
     let target = Target::start(|_, _| {
-        Reply::After(Duration::from_millis(2_500), Box::new(result(json!({"ok": 1}))))
+        Reply::After(Duration::from_millis(2_500), Box::new(result(&json!({"ok": 1}))))
     })
     .await;
     let calling = Calling::new();
@@ -261,7 +261,7 @@ impl Caller for Silent {
 
 #[tokio::test]
 async fn a_task_whose_engine_dies_between_the_lease_and_the_call_is_sent_when_the_lease_ends() {
-    let target = Target::start(|_, _| result(json!({"ok": 1}))).await;
+    let target = Target::start(|_, _| result(&json!({"ok": 1}))).await;
     let calling = Calling::new();
     let bucket = Bucket::new();
     let setup = hasty().lease(Duration::from_millis(700));
@@ -294,7 +294,7 @@ async fn a_task_whose_engine_dies_between_the_lease_and_the_call_is_sent_when_th
 #[tokio::test]
 async fn no_more_calls_are_under_way_than_the_queue_allows() {
     let target = Target::start(|_, _| {
-        Reply::After(Duration::from_millis(100), Box::new(result(json!({"ok": 1}))))
+        Reply::After(Duration::from_millis(100), Box::new(result(&json!({"ok": 1}))))
     })
     .await;
     let calling = Calling::new();
@@ -312,7 +312,7 @@ async fn no_more_calls_are_under_way_than_the_queue_allows() {
 
 #[tokio::test]
 async fn a_queue_takes_the_steps_that_it_names_and_workers_the_others() {
-    let target = Target::start(|_, _| result(json!({"by": "target"}))).await;
+    let target = Target::start(|_, _| result(&json!({"by": "target"}))).await;
     let calling = Calling::new();
     let only = v1::PushQueue {
         steps: vec!["render".to_owned()],
@@ -341,7 +341,7 @@ async fn a_queue_takes_the_steps_that_it_names_and_workers_the_others() {
 
 #[tokio::test]
 async fn a_pass_calls_all_that_waits_and_begins_nothing_that_it_could_not_finish() {
-    let target = Target::start(|_, seen| result(json!({ "did": seen.text("step") }))).await;
+    let target = Target::start(|_, seen| result(&json!({ "did": seen.text("step") }))).await;
     let calling = Calling::new();
     let setup = Setup { background: false, ..Setup::new() };
     let instance = Instance::start(Bucket::new().store().await, &setup).await;
@@ -367,7 +367,7 @@ async fn a_pass_calls_all_that_waits_and_begins_nothing_that_it_could_not_finish
 
 #[tokio::test]
 async fn a_chain_of_ten_pushed_steps_costs_what_one_of_polled_steps_does() {
-    let target = Target::start(|_, _| result(json!({"ok": "x".repeat(900)}))).await;
+    let target = Target::start(|_, _| result(&json!({"ok": "x".repeat(900)}))).await;
     let calling = Calling::new();
     let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
     let one = v1::PushQueue { concurrency: 1, ..queue(&target) };
