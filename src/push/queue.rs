@@ -117,6 +117,11 @@ impl PushQueue {
         takes_step && workflow.is_none_or(|workflow| is_in(&self.workflows, workflow))
     }
 
+    /// Whether a queue may have this name.
+    pub fn may_be_called(name: &str) -> bool {
+        is_name(name, |it| it.is_ascii_lowercase() || b"-_".contains(&it))
+    }
+
     /// Who is called, for a person.
     pub fn target_text(&self) -> &str {
         match &self.target {
@@ -131,7 +136,7 @@ impl PushQueue {
     ///
     /// [`InvalidQueue`]: the first thing that is.
     pub fn check(&self) -> Result<(), InvalidQueue> {
-        if !is_name(&self.name, |it| it.is_ascii_lowercase() || b"-_".contains(&it)) {
+        if !Self::may_be_called(&self.name) {
             return Err(InvalidQueue(format!(
                 "queue name {:?} is not 1 to {NAME_BYTES_MAX} of a-z, 0-9, '-' and '_'",
                 self.name

@@ -262,7 +262,39 @@ fn own_requests() -> Vec<(&'static str, Vec<u8>)> {
         ("put", frame("BlueprintService/Put", &put())),
         ("get", frame("BlueprintService/Get", &get)),
         ("list-blueprints", frame("BlueprintService/List", &v1::ListBlueprintsRequest::default())),
+        ("queues", queue_requests()),
+        ("queue-get", frame("QueueService/Get", &get_queue())),
+        ("queue-list", frame("QueueService/List", &v1::ListQueuesRequest::default())),
+        ("queue-delete", frame("QueueService/Delete", &delete_queue())),
     ]
+}
+
+/// A push queue is set, shown, listed and deleted.
+fn queue_requests() -> Vec<u8> {
+    let auth = Some(v1::http_target::Auth::HmacSecret("PDF".to_owned()));
+    let url = "https://pdf.example/".to_owned();
+    let queue = v1::PushQueue {
+        name: "pdf".to_owned(),
+        target: Some(v1::push_queue::Target::Http(v1::HttpTarget { url, auth })),
+        steps: vec!["ship".to_owned()],
+        ..Default::default()
+    };
+    let set = v1::SetQueueRequest { queue: Some(queue), ..Default::default() };
+    [
+        frame("QueueService/Set", &set),
+        frame("QueueService/Get", &get_queue()),
+        frame("QueueService/List", &v1::ListQueuesRequest::default()),
+        frame("QueueService/Delete", &delete_queue()),
+    ]
+    .concat()
+}
+
+fn get_queue() -> v1::GetQueueRequest {
+    v1::GetQueueRequest { name: "pdf".to_owned(), ..Default::default() }
+}
+
+fn delete_queue() -> v1::DeleteQueueRequest {
+    v1::DeleteQueueRequest { name: "pdf".to_owned(), ..Default::default() }
 }
 
 fn put() -> v1::PutBlueprintRequest {

@@ -40,6 +40,9 @@ impl Engine {
     /// * [`Error::NotFound`]: there is none of that name.
     /// * [`Error::Log`]: by what the log says must be done.
     pub async fn queue(&self, namespace: &Namespace, name: &str) -> Result<QueueView, Error> {
+        if !PushQueue::may_be_called(name) {
+            return Err(no_queue(namespace, name));
+        }
         let found = self.inner.queues.get(namespace, name).await?;
         found.map(|queue| self.view(&queue)).ok_or_else(|| no_queue(namespace, name))
     }
@@ -66,7 +69,9 @@ impl Engine {
     pub async fn delete_queue(&self, namespace: &Namespace, name: &str) -> Result<(), Error> {
         self.refuse_when_closing()?;
         // One that can not be read can be deleted.
-        if let Ok(None) = self.inner.queues.get(namespace, name).await {
+        if !PushQueue::may_be_called(name)
+            || matches!(self.inner.queues.get(namespace, name).await, Ok(None))
+        {
             return Err(no_queue(namespace, name));
         }
         Ok(self.inner.queues.delete(namespace, name).await?)
@@ -105,5 +110,6 @@ impl Engine {
 }
 
 fn no_queue(namespace: &Namespace, name: &str) -> Error {
-    Error::NotFound { what: format!("there is no push queue `{name}` in namespace `{namespace}`") }
+    let shown: String = name.chars().take(64).collect();
+    Error::NotFound { what: format!("there is no push queue `{shown}` in namespace `{namespace}`") }
 }

@@ -43,6 +43,11 @@ async fn a_queue_is_set_shown_listed_and_deleted() {
     let refused = queues(&instance).get(missing).await.expect_err("a refusal");
     assert_eq!(refused.code(), tonic::Code::NotFound);
     assert_eq!(refused.message(), "there is no push queue `pdf` in namespace `default`");
+    for name in ["", "a/../b", &"x".repeat(500)] {
+        let request = v1::DeleteQueueRequest { name: name.to_owned(), ..Default::default() };
+        let refused = queues(&instance).delete(request).await.expect_err("a refusal");
+        assert_eq!(refused.code(), tonic::Code::NotFound);
+    }
     set(&instance, queue(&target)).await.expect("a valid queue");
     let state = get(&instance).await;
     assert_eq!(state.calling(), v1::Calling::NotHere, "nobody serves it");

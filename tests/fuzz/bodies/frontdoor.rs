@@ -20,6 +20,7 @@ use lazarus::{
         lazarus::{
             self as v1, blueprint_service_server::BlueprintServiceServer,
             execution_service_server::ExecutionServiceServer,
+            queue_service_server::QueueServiceServer,
         },
     },
     store::{Store, Traits},
@@ -56,7 +57,7 @@ macro_rules! method {
 }
 
 /// All calls of all our services; an input names one by its place.
-pub const METHODS: [Method; 26] = [
+pub const METHODS: [Method; 30] = [
     method!("cerebelum.worker.WorkerService", "Register", wire::RegisterRequest),
     method!("cerebelum.worker.WorkerService", "Heartbeat", wire::HeartbeatRequest),
     method!("cerebelum.worker.WorkerService", "Unregister", wire::UnregisterRequest),
@@ -87,6 +88,10 @@ pub const METHODS: [Method; 26] = [
     method!("lazarus.v1.BlueprintService", "Put", v1::PutBlueprintRequest),
     method!("lazarus.v1.BlueprintService", "Get", v1::GetBlueprintRequest),
     method!("lazarus.v1.BlueprintService", "List", v1::ListBlueprintsRequest),
+    method!("lazarus.v1.QueueService", "Set", v1::SetQueueRequest),
+    method!("lazarus.v1.QueueService", "Get", v1::GetQueueRequest),
+    method!("lazarus.v1.QueueService", "List", v1::ListQueuesRequest),
+    method!("lazarus.v1.QueueService", "Delete", v1::DeleteQueueRequest),
 ];
 
 /// How many requests one input sends at most.
@@ -148,7 +153,8 @@ impl World {
         routes
             .add_service(WorkerServiceServer::new(door.clone()))
             .add_service(ExecutionServiceServer::new(door.clone()))
-            .add_service(BlueprintServiceServer::new(door));
+            .add_service(BlueprintServiceServer::new(door.clone()))
+            .add_service(QueueServiceServer::new(door));
         let mut world = Self { engine, routes: routes.routes(), run: String::new() };
         world.prepare().await;
         world
