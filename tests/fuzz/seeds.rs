@@ -262,11 +262,36 @@ fn own_requests() -> Vec<(&'static str, Vec<u8>)> {
         ("put", frame("BlueprintService/Put", &put())),
         ("get", frame("BlueprintService/Get", &get)),
         ("list-blueprints", frame("BlueprintService/List", &v1::ListBlueprintsRequest::default())),
+        ("wait", frame("ExecutionService/Wait", &wait())),
+        ("stream-report", stream(v1::work_request::Message::Report(report()))),
+        (
+            "stream-beat",
+            stream(v1::work_request::Message::Beat(v1::Beat { token: TOKEN.to_owned() })),
+        ),
+        ("stream-drain", stream(v1::work_request::Message::Drain(v1::Drain {}))),
         ("queues", queue_requests()),
         ("queue-get", frame("QueueService/Get", &get_queue())),
         ("queue-list", frame("QueueService/List", &v1::ListQueuesRequest::default())),
         ("queue-delete", frame("QueueService/Delete", &delete_queue())),
     ]
+}
+
+fn wait() -> v1::WaitRequest {
+    v1::WaitRequest {
+        execution_id: EXECUTION.to_owned(),
+        timeout_ms: 10,
+        ..v1::WaitRequest::default()
+    }
+}
+
+/// What a worker says after its hello.
+fn stream(message: v1::work_request::Message) -> Vec<u8> {
+    frame("TaskService/Work", &v1::WorkRequest { message: Some(message) })
+}
+
+fn report() -> v1::Report {
+    let outcome = Some(v1::report::Outcome::OutputJson(br#"{"charged": 40}"#.to_vec()));
+    v1::Report { token: TOKEN.to_owned(), outcome }
 }
 
 /// A push queue is set, shown, listed and deleted.

@@ -20,7 +20,7 @@ use lazarus::{
         lazarus::{
             self as v1, blueprint_service_server::BlueprintServiceServer,
             execution_service_server::ExecutionServiceServer,
-            queue_service_server::QueueServiceServer,
+            queue_service_server::QueueServiceServer, task_service_server::TaskServiceServer,
         },
     },
     store::{Store, Traits},
@@ -57,7 +57,7 @@ macro_rules! method {
 }
 
 /// All calls of all our services; an input names one by its place.
-pub const METHODS: [Method; 30] = [
+pub const METHODS: [Method; 32] = [
     method!("cerebelum.worker.WorkerService", "Register", wire::RegisterRequest),
     method!("cerebelum.worker.WorkerService", "Heartbeat", wire::HeartbeatRequest),
     method!("cerebelum.worker.WorkerService", "Unregister", wire::UnregisterRequest),
@@ -92,6 +92,8 @@ pub const METHODS: [Method; 30] = [
     method!("lazarus.v1.QueueService", "Get", v1::GetQueueRequest),
     method!("lazarus.v1.QueueService", "List", v1::ListQueuesRequest),
     method!("lazarus.v1.QueueService", "Delete", v1::DeleteQueueRequest),
+    method!("lazarus.v1.ExecutionService", "Wait", v1::WaitRequest),
+    method!("lazarus.v1.TaskService", "Work", v1::WorkRequest),
 ];
 
 /// How many requests one input sends at most.
@@ -154,7 +156,8 @@ impl World {
             .add_service(WorkerServiceServer::new(door.clone()))
             .add_service(ExecutionServiceServer::new(door.clone()))
             .add_service(BlueprintServiceServer::new(door.clone()))
-            .add_service(QueueServiceServer::new(door));
+            .add_service(QueueServiceServer::new(door.clone()))
+            .add_service(TaskServiceServer::new(door));
         let mut world = Self { engine, routes: routes.routes(), run: String::new() };
         world.prepare().await;
         world
@@ -253,8 +256,13 @@ impl World {
         let ready = client.ready().await;
         assert!(ready.is_ok(), "the front door is open");
         let path = http::uri::PathAndQuery::from_static(method.path);
-        // A call with one answer is one with a stream of one.
-        let answered = client.server_streaming(Request::new(body), path, Raw).await?;
+        // A call with one request, or one answer, is one with a stream of one.
+        let mut requests = vec![body];
+        if method.path.ends_with("TaskService/Work") {
+            requests.insert(0, hello());
+        }
+        let requests = futures::stream::iter(requests);
+        let answered = client.streaming(Request::new(requests), path, Raw).await?;
         let mut answers = answered.into_inner();
         let mut all = vec![];
         while let Some(answer) = answers.message().await? {
@@ -281,6 +289,12 @@ impl World {
         auditor.audit(told).await.expect("it is read to its end");
         assert!(faults.is_empty(), "{faults:#?}");
     }
+}
+
+/// With what a worker begins its stream.
+fn hello() -> Vec<u8> {
+    let hello = v1::Hello { worker_id: "w9".to_owned(), slots: 2, ..v1::Hello::default() };
+    v1::WorkRequest { message: Some(v1::work_request::Message::Hello(hello)) }.encode_to_vec()
 }
 
 /// Messages as bytes.
