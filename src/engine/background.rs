@@ -7,7 +7,7 @@ use futures::StreamExt;
 
 use super::{Engine, Error};
 use crate::{
-    wake::{Cadence, Progress, walk},
+    wake::{Cadence, Part, Progress, walk},
     workflow::{Command, WakeKind},
 };
 
@@ -23,6 +23,17 @@ impl Engine {
     /// [`Error::Log`]: a part of the index could not be listed; the rest was worked off.
     pub async fn tick(&self) -> Result<Progress, Error> {
         Ok(self.inner.ticker.tick(self, &[WakeKind::Timer, WakeKind::Guard]).await?)
+    }
+
+    /// One bounded pass over what is due of `kinds` in `part`, for a waker that keeps a rhythm
+    /// ([`Cadence`]) or shares the work with others. Costs 1 LIST for each kind and each shard that
+    /// `part` reaches, and what the due runs cost.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::tick`].
+    pub async fn tick_part(&self, kinds: &[WakeKind], part: Part) -> Result<Progress, Error> {
+        Ok(self.inner.ticker.tick_part(self, kinds, part).await?)
     }
 
     /// The background loop of an instance that stays up. Returns after [`Engine::begin_shutdown`].

@@ -39,7 +39,7 @@ pub use crate::{
         Retained, RetentionPolicy, Severity, Standing, Summary,
     },
     push::{Auth, Caller, HttpCaller, PushQueue, Secrets, Target, outcome},
-    wake::Progress,
+    wake::{Beat, Cadence, Part, Progress},
 };
 
 use std::{

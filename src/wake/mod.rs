@@ -14,6 +14,7 @@
 mod cadence;
 mod index;
 mod near;
+mod part;
 mod scan;
 mod tick;
 mod walk;
@@ -24,5 +25,6 @@ pub(crate) mod tests;
 pub use cadence::{Beat, Cadence};
 pub use index::{Due, Entry, WakeIndex};
 pub use near::{NEAR, Near};
+pub use part::Part;
 pub use tick::{Limits, Progress, Resurrect, TRIES_MAX, Ticker, Woke};
 pub use walk::walk;

@@ -7,7 +7,7 @@ use std::{
 
 use futures::{StreamExt, stream};
 
-use super::{Due, Entry, NEAR, Near, WakeIndex};
+use super::{Due, Entry, NEAR, Near, Part, WakeIndex};
 use crate::{
     env::Env,
     log,
@@ -111,10 +111,26 @@ impl Ticker {
         resurrect: &R,
         kinds: &[WakeKind],
     ) -> Result<Progress, log::Error> {
+        self.tick_part(resurrect, kinds, Part::WHOLE).await
+    }
+
+    /// As [`Ticker::tick`], over the entries of the runs in `part` alone; shards that can have none are
+    /// not listed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticker::tick`].
+    pub async fn tick_part<R: Resurrect>(
+        &self,
+        resurrect: &R,
+        kinds: &[WakeKind],
+        part: Part,
+    ) -> Result<Progress, log::Error> {
         let (mut progress, mut fault) = (Progress::default(), None);
+        let shards = self.index.shards();
         for &kind in kinds {
-            for shard in 0..self.index.shards() {
-                match self.pass(resurrect, shard, kind).await {
+            for shard in (0..shards).filter(|shard| part.reaches(*shard, shards)) {
+                match self.pass(resurrect, shard, kind, part).await {
                     Ok(part) => {
                         progress.fired += part.fired;
                         progress.more |= part.more;
@@ -131,6 +147,7 @@ impl Ticker {
         resurrect: &R,
         shard: u32,
         kind: WakeKind,
+        part: Part,
     ) -> Result<Progress, log::Error> {
         let now = self.env.now();
         let near = self.near.as_deref().filter(|_| kind == WakeKind::Timer);
@@ -138,7 +155,8 @@ impl Ticker {
         let after = self.stopped().get(&(shard, kind)).cloned();
         let found = self.index.due(shard, kind, until, after.as_ref(), self.limits.entries).await?;
         let last = found.entries.last().cloned();
-        let Due { entries, more } = found;
+        let Due { mut entries, more } = found;
+        entries.retain(|entry| part.has(entry.handle.run));
         let (due, ahead): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|entry| entry.due <= now);
         for entry in &ahead {
