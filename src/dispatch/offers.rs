@@ -100,6 +100,12 @@ impl Offers {
         (scan.next, scan.pause) = (Timestamp::default(), SCAN_FAST);
     }
 
+    /// Makes the next listing due at once, and leaves the pauses after it as they are: somebody begins
+    /// to wait who does not know what the last listing found.
+    pub fn look_now(&self) {
+        self.lock().next = Timestamp::default();
+    }
+
     /// Lists what is on offer in the namespaces that are `wanted`, if a listing is due: of several
     /// callers one lists, for all of them. Costs 1 LIST a shard; the pause before the next doubles
     /// from 100 ms to 10 s while nothing new is found: a task that no poller here can run must not

@@ -50,6 +50,10 @@ impl Engine {
     pub async fn poll(&self, request: PollRequest) -> Result<Option<TaskForWorker>, Error> {
         let wait = request.wait;
         let poller = self.poller(request).await;
+        if !self.inner.memory.is_on() {
+            // What makes tasks ready is mostly another process, and this one may have stood still.
+            self.inner.offers.look_now();
+        }
         self.next_task(&poller, wait).await
     }
 
