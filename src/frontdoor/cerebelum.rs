@@ -4,7 +4,7 @@ use tonic::{Request, Response, Status};
 
 use super::{
     convert,
-    grpc::{self, FrontDoor},
+    grpc::{self, Deadline, FrontDoor},
 };
 use crate::{
     engine::Error,
@@ -65,7 +65,11 @@ impl WorkerService for FrontDoor {
     async fn poll_for_task(&self, request: Request<PollRequest>) -> Result<Response<Task>, Status> {
         let namespace = grpc::namespace(request.metadata())?;
         let connection = grpc::connection(&request);
-        let poll = convert::poll(namespace, request.into_inner(), connection)?;
+        let deadline = request.extensions().get().copied();
+        let mut poll = convert::poll(namespace, request.into_inner(), connection)?;
+        if let Some(Deadline(until)) = deadline {
+            poll.wait = poll.wait.min(until.since(self.engine().env().now()));
+        }
         Ok(Response::new(convert::task(self.engine().poll(poll).await?)))
     }
 

@@ -6,7 +6,7 @@ use tonic::{Request, Status, metadata::MetadataMap};
 use super::status;
 use crate::{
     engine::{Engine, Error},
-    workflow::Namespace,
+    workflow::{Namespace, Timestamp},
 };
 
 /// The metadata key under which a Cerebelum client may name its namespace.
@@ -18,6 +18,13 @@ pub struct FrontDoor {
     engine: Engine,
     changes: TaskTracker,
 }
+
+/// When a request must be answered, in its extensions: set by who is cut off then, as a function is.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline(
+    /// By the engine's clock. A poll ends at it; every other request is as long as it is.
+    pub Timestamp,
+);
 
 impl FrontDoor {
     /// The front door of `engine`.
@@ -51,8 +58,9 @@ impl FrontDoor {
         }
     }
 
-    /// Resolves once every shielded request is finished.
-    pub(super) async fn finished(&self) {
+    /// Resolves once every request that changes something, whether or not its client still waits for
+    /// it, is finished. May be called again; new requests are taken all the same.
+    pub async fn finished(&self) {
         self.changes.close();
         self.changes.wait().await;
     }

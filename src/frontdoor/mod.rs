@@ -21,8 +21,10 @@ mod server;
 mod status;
 mod tasks;
 mod tls;
+mod web;
 
-pub use grpc::{FrontDoor, NAMESPACE_KEY};
+pub use grpc::{Deadline, FrontDoor, NAMESPACE_KEY};
 pub use incoming::TlsListener;
 pub use server::{Listeners, ServeError, serve};
 pub use tls::{Tls, TlsError};
+pub use web::{Speech, refuse};

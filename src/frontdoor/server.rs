@@ -22,6 +22,7 @@ use super::{
     grpc::FrontDoor,
     http::{self, Readiness},
     incoming::{Connection, TlsListener, incoming},
+    web,
 };
 use crate::{
     engine::Engine,
@@ -36,7 +37,7 @@ use crate::{
 };
 
 /// The longest message, in and out: eight times what clients take unless they are told otherwise.
-const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(super) const MESSAGE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// How many calls one connection has open at once: behind a proxy, all its workers' polls.
 const STREAMS_MAX: u32 = 4096;
 /// How long a call may take: a result is tried for a minute, a poll held for one.
@@ -115,9 +116,10 @@ async fn serve_grpc(
     let stop = CancellationToken::new();
     let serving = Server::builder()
         .timeout(CALL_MAX)
+        .accept_http1(true)
         .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .add_routes(routes(&door, health.clone()).await?)
+        .add_routes(Routes::from(web::router(routes(&door, health.clone()).await?, engine.env())))
         .serve_with_incoming_shutdown(connections, stop.clone().cancelled_owned());
     let mut serving = std::pin::pin!(serving);
     tokio::select! {
@@ -152,8 +154,23 @@ async fn routes(door: &FrontDoor, health: HealthReporter) -> Result<Routes, Serv
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let health = tonic_health::server::HealthService::from_health_reporter(health);
-    let mut routes = RoutesBuilder::default();
+    let mut routes = services(door);
     routes
+        .add_service(
+            TaskServiceServer::new(door.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX),
+        )
+        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
+        .add_service(described().build_v1()?)
+        .add_service(described().build_v1alpha()?);
+    Ok(routes.routes())
+}
+
+/// Our own services but the one that needs a connection of its own.
+fn services(door: &FrontDoor) -> RoutesBuilder {
+    let mut services = RoutesBuilder::default();
+    services
         .add_service(
             WorkerServiceServer::new(door.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -169,16 +186,19 @@ async fn routes(door: &FrontDoor, health: HealthReporter) -> Result<Routes, Serv
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX),
         )
-        .add_service(
-            TaskServiceServer::new(door.clone())
-                .max_decoding_message_size(MESSAGE_BYTES_MAX)
-                .max_encoding_message_size(MESSAGE_BYTES_MAX),
-        )
-        .add_service(QueueServiceServer::new(door.clone()))
-        .add_service(tonic_health::pb::health_server::HealthServer::new(health))
-        .add_service(described().build_v1()?)
-        .add_service(described().build_v1alpha()?);
-    Ok(routes.routes())
+        .add_service(QueueServiceServer::new(door.clone()));
+    services
+}
+
+impl FrontDoor {
+    /// Our own services, but for tasks over a stream, in every protocol (docs/http.md): for whoever gets
+    /// requests in another way than from a listener.
+    ///
+    /// A request may carry a [`Deadline`](super::Deadline) among its extensions.
+    pub fn router(&self) -> axum::Router {
+        let web = web::router(services(self).routes(), self.engine().env());
+        web.merge(callback::router(self.clone()))
+    }
 }
 
 /// Tells whoever asks for the health of the server, or of one of its services.

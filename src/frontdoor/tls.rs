@@ -21,6 +21,8 @@ use thiserror::Error;
 
 /// What is spoken inside; gRPC's own clients give up a server that does not name it.
 const HTTP2: &[u8] = b"h2";
+/// And what everybody else speaks.
+const HTTP1: &[u8] = b"http/1.1";
 
 /// In our words: those of rustls speak of the certificate of a peer.
 const UNREADABLE: &str = "the certificate in it can not be read";
@@ -76,7 +78,7 @@ fn config(
         .expect("BUG: ring has what TLS 1.2 and 1.3 need")
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity)));
-    config.alpn_protocols = vec![HTTP2.to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), HTTP1.to_vec()];
     Ok(config)
 }
 

@@ -38,6 +38,7 @@ mod dispatch;
 mod faulty;
 mod garbage;
 mod graph;
+mod http;
 mod instances;
 mod kill;
 mod many;
