@@ -86,14 +86,19 @@ pub(super) async fn open_fit(
     open_engine(store, env, tunables.engine(role, env.as_ref())).await
 }
 
-/// Tries whether the store keeps its word, and compares clocks.
-async fn probe(store: &Store, env: &Arc<dyn Env>) -> Result<(), Failure> {
+/// Tries whether the store keeps its word, compares clocks, and marks a store that others use too.
+pub(super) async fn probe(store: &Store, env: &Arc<dyn Env>) -> Result<(), Failure> {
     let report = store::probe(store, env.as_ref()).await.map_err(|error| of_probe(&error))?;
     if report.is_skewed() {
         tracing::warn!(
             ahead_millis = report.clock_ahead_millis,
             "the store's clock differs from this one by over 2 s; set this clock (NTP)"
         );
+    }
+    if !store.is_exclusive()
+        && let Err(error) = store::mark_passed(store, env.as_ref()).await
+    {
+        tracing::warn!(%error, "the store passed, but could not be marked; functions will probe it");
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ mod embedded;
 mod latency;
 mod layout;
 mod open;
+mod passed;
 mod probe;
 mod remote;
 mod target;
@@ -33,7 +34,8 @@ pub use embedded::{Embedded, Full};
 pub use latency::{Latency, LatencyError};
 pub use layout::{LAYOUT_KEY, Layout, LayoutError, existing_layout, layout};
 pub use open::OpenError;
-pub use probe::{Check, ProbeError, ProbeReport, probe};
+pub use passed::{PASSED_KEY, has_passed, mark_passed};
+pub use probe::{Check, ProbeError, ProbeReport, compare_clocks, probe};
 pub use remote::install_tls;
 
 /// What a kind of store promises beyond put-if-absent.
