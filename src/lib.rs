@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`cli`] | arguments into requests, answers into text and exit codes |
 //! | [`frontdoor`] | the wire: gRPC and HTTP in, engine calls out |
+//! | [`lambda`] | the same as a function on AWS Lambda, and the waker of a schedule |
 //! | [`engine`] | the one loop that changes a run: rehydrate, decide, arm, append, fold, effects |
 //! | [`dispatch`] | ready steps and polling workers, brought together |
 //! | [`push`] | the queues whose tasks are sent to a target: configuration, signature, call |
@@ -30,6 +31,7 @@ pub mod dispatch;
 pub mod engine;
 pub mod env;
 pub mod frontdoor;
+pub mod lambda;
 pub mod log;
 pub mod maintenance;
 pub mod proto;

@@ -1,6 +1,6 @@
 //! The `lazarus` command: parses, runs, and ends with the exit code that scripts rely on.
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
 use clap::Parser as _;
 use lazarus::{
@@ -10,7 +10,8 @@ use lazarus::{
 
 fn main() -> anyhow::Result<ExitCode> {
     // Clap prints help, versions and faults of usage itself, and ends with 0 or 2.
-    let cli = Cli::parse();
+    let by_lambda = env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
+    let cli = Cli::parse_from(cli::words(env::args_os(), by_lambda));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let exit = runtime.block_on(Box::pin(cli::run(cli, SystemEnv::shared())));
     // Whatever is still open after a second signal, or after the time for an end was over, is cut

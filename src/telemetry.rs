@@ -13,7 +13,7 @@ use tracing_subscriber::EnvFilter;
 #[command(next_help_heading = "Log (on standard error)")]
 pub struct Options {
     /// What to log: error, warn, info, debug, trace, or a filter such as `lazarus::wake=debug`
-    /// [default: info for serve and wake, else warn]
+    /// [default: info for serve, wake and lambda, else warn]
     #[arg(long, global = true, env = "RUST_LOG", value_name = "FILTER")]
     pub log: Option<String>,
 

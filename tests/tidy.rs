@@ -27,6 +27,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("cost", &[]),
     ("telemetry", &[]),
     ("worker", &["env", "proto", "workflow"]),
+    ("lambda", &["aws", "engine", "env", "frontdoor", "store", "workflow"]),
     (
         "cli",
         &[
@@ -35,6 +36,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
             "engine",
             "env",
             "frontdoor",
+            "lambda",
             "log",
             "proto",
             "store",
@@ -46,8 +48,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
 
 /// Crate, and the modules that may name it.
 const FENCED: &[(&str, &[&str])] = &[
-    ("tonic", &["frontdoor", "cli", "proto", "worker"]),
+    ("tonic", &["frontdoor", "lambda", "cli", "proto", "worker"]),
     ("prost", &["frontdoor", "cli", "proto"]),
+    ("prost_reflect", &["frontdoor"]),
+    ("tonic_web", &["frontdoor"]),
+    ("lambda_runtime", &["lambda"]),
+    ("lambda_http", &["lambda"]),
     ("rustls", &["frontdoor", "store", "aws"]),
     ("tokio_rustls", &["frontdoor"]),
     ("rcgen", &["cli"]),

@@ -22,9 +22,11 @@ mod exit;
 mod history;
 mod instance;
 mod json;
+mod lambda;
 mod list;
 mod log;
 mod output;
+mod probe;
 mod queue;
 mod resume;
 mod retention;
@@ -42,6 +44,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 pub use exit::{Exit, Failure};
+pub use lambda::words;
 
 use self::connect::{Session, Target};
 use crate::{env::Env, telemetry};
@@ -75,6 +78,8 @@ enum Command {
     Dev(dev::Args),
     Serve(serve::Args),
     DevCerts(dev_certs::Args),
+    Lambda(lambda::Args),
+    Probe(probe::Args),
     Wake(wake::Args),
     Start(start::Args),
     Status(status::Args),
@@ -111,7 +116,8 @@ pub async fn run(cli: Cli, env: Arc<dyn Env>) -> Exit {
 }
 
 fn start_log(cli: &Cli) -> Result<(), Failure> {
-    let works_unseen = matches!(cli.command, Command::Serve(_) | Command::Wake(_));
+    let works_unseen =
+        matches!(cli.command, Command::Serve(_) | Command::Wake(_) | Command::Lambda(_));
     let default = if works_unseen { "info" } else { "warn" };
     telemetry::start_log(&cli.log, default).map_err(|error| {
         Failure::usage(
@@ -126,6 +132,8 @@ async fn dispatch(command: Command, env: Arc<dyn Env>) -> Result<(), Failure> {
         Command::Dev(args) => dev::run(args, env).await,
         Command::Serve(args) => serve::run(args, env).await,
         Command::DevCerts(args) => dev_certs::run(&args, env.as_ref()),
+        Command::Lambda(args) => lambda::run(args, env).await,
+        Command::Probe(args) => probe::run(&args, &env).await,
         Command::Wake(args) => wake::run(args, env).await,
         Command::Start(args) => {
             ask(&args.target, env, async |it| start::run(it, &args).await).await
@@ -208,6 +216,8 @@ mod tests {
             "serve --store memory: --grpc-tls [::]:1 --tls-cert a --tls-key b --tls-client-ca c",
             "dev-certs certs --host a.example --host 10.0.0.1 --days 30 --force",
             "wake --store memory: --for 55s",
+            "lambda --store memory: --wake-parts 8 --retention 90d --lease 1m",
+            "probe --store memory: --shards 4",
             "start orders --input {} --id a --version 2 --timeout 1h --wait --store memory:",
             "status a --json -n team-a",
             "history a --follow --server http://127.0.0.1:1",
