@@ -212,6 +212,7 @@ mod tests {
 
     use axum::{Router, body::to_bytes, extract::Request, response::IntoResponse as _};
     use object_store::{StaticCredentialProvider, aws::AwsCredential};
+    use sha2::{Digest as _, Sha256};
     use tokio::{net::TcpListener, sync::mpsc};
 
     use super::*;
@@ -300,6 +301,61 @@ mod tests {
         let error = failed.call("wake", vec![], SOON).await.unwrap_err();
         assert!(matches!(error, CallError::Failed { .. }), "{error}");
         assert!(error.to_string().contains("boom"), "{error}");
+    }
+
+    fn hmac(key: &[u8], text: &str) -> [u8; 32] {
+        let mut block = [0; 64];
+        block[..key.len()].copy_from_slice(key);
+        let inner = Sha256::new_with_prefix(block.map(|byte| byte ^ 0x36)).chain_update(text);
+        let outer = Sha256::new_with_prefix(block.map(|byte| byte ^ 0x5c));
+        outer.chain_update(inner.finalize()).finalize().into()
+    }
+
+    /// The signature of a call as AWS documents it, with the secret and the region of these tests.
+    fn signature(
+        host: &str,
+        path_encoded_twice: &str,
+        date: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> String {
+        let hash = |bytes: &[u8]| hex::encode(Sha256::digest(bytes));
+        let (day, sum) = (&date[..8], hash(body));
+        let names = "content-type;host;x-amz-content-sha256;x-amz-date;x-amz-invocation-type;\
+                     x-amz-security-token";
+        let canonical = format!(
+            "POST\n{path_encoded_twice}\n\ncontent-type:application/json\nhost:{host}\n\
+             x-amz-content-sha256:{sum}\nx-amz-date:{date}\nx-amz-invocation-type:{kind}\n\
+             x-amz-security-token:token\n\n{names}\n{sum}"
+        );
+        let scope = format!("{day}/eu-west-1/lambda/aws4_request");
+        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hash(canonical.as_bytes()));
+        let steps = [day, "eu-west-1", "lambda", "aws4_request", text.as_str()];
+        let key = steps.iter().fold(b"AWS4secret".to_vec(), |key, step| hmac(&key, step).to_vec());
+        hex::encode(key)
+    }
+
+    const PATH: &str = "/2015-03-31/functions/arn%253Aaws%253Alambda%253Aeu-west-1%253A000000000000\
+                        %253Afunction%253Awake/invocations";
+
+    #[test]
+    fn these_tests_sign_as_botocore_does() {
+        assert_eq!(
+            signature("127.0.0.1:9", PATH, "20261124T002200Z", "Event", b"{}"),
+            "44a375dfe9c98a769f90156bf299f6ee4bace42d56e2e86b56b150abb8f8642d"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_by_arn_is_signed_as_aws_wants_it() {
+        let (functions, mut heard) = answered_with(202, &[], "").await;
+        let arn = "arn:aws:lambda:eu-west-1:000000000000:function:wake";
+        functions.send(arn, b"{}".to_vec()).await.unwrap();
+        let (parts, body) = heard.recv().await.unwrap();
+        let header = |name: &str| parts.headers[name].to_str().unwrap();
+        let expected = signature(header("host"), PATH, header("x-amz-date"), "Event", &body);
+        let given = header("authorization").rsplit_once("Signature=").unwrap().1;
+        assert_eq!(given, expected);
     }
 
     #[tokio::test]
