@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sim test-function test-sdk test-s3 test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
+.PHONY: help demo test test-rust test-sim test-function test-sdk test-s3 test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,16 @@ test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, agains
 test-s3: $(S3)/.ready ## the store contract and the black-box suite over the wire, on a local S3 server
 	cargo test --no-run --test store_contract --test blackbox
 	$(S3)/bin/python localstack/ministack.py run cargo test --test store_contract --test blackbox
+
+test-lambda: build $(S3)/.ready ## the zip on a local AWS: a sleep of 90 s that no process sits through (5 min)
+	$(S3)/bin/python localstack/ministack.py --services s3,lambda,events run $(S3)/bin/python localstack/function.py
+
+cold-start: $(S3)/.ready ## the released binary as a function: its size, and under 50 ms from process start to first answer
+	cargo build --release
+	@size=$$(wc -c < target/release/lazarus); echo "the stripped binary has $$((size / 1000000)) MB"; test $$size -lt 25000000
+	LAZARUS_BOOTSTRAP=$(CURDIR)/target/release/lazarus LAZARUS_COLD_START_MS=50 \
+		$(S3)/bin/python localstack/ministack.py run \
+		cargo test --test lambda -- --exact cold::a_cold_start_is_short --nocapture
 
 test-soak: ## a minute of the soak
 	@$(MAKE) --no-print-directory soak SOAK_SECONDS=60

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""An S3 server on this machine's loopback: started, given a bucket, stopped by its own pid.
+"""An S3 server, and if need be Lambda with its schedules, on this machine's loopback: started, given a bucket, stopped by its own pid.
 
     python localstack/ministack.py start            # prints the variables to export
     python localstack/ministack.py stop
     python localstack/ministack.py run COMMAND...   # starts it, runs COMMAND with them, stops it
+    python localstack/ministack.py --services s3,lambda,events run COMMAND...
 
 Needs only the standard library here, and `ministack` (localstack/requirements.txt) beside this
 Python or on the PATH. Whatever the server keeps is in its folder and gone with it.
@@ -59,8 +60,9 @@ def executable() -> str:
 class Server:
     """One running server and its folder."""
 
-    def __init__(self, home: Path, port: int) -> None:
+    def __init__(self, home: Path, port: int, services: str) -> None:
         self.home = home
+        self.services = services
         self.port = port
         self.endpoint = f"http://127.0.0.1:{port}"
         self.log = home / "log"
@@ -72,7 +74,7 @@ class Server:
             os.environ,
             BIND_HOST="127.0.0.1",  # its default is every interface
             GATEWAY_PORT=str(self.port),
-            SERVICES="s3",
+            SERVICES=self.services,
             TMPDIR=str(self.home),
             STATE_DIR=str(self.home / "state"),
             S3_DATA_DIR=str(self.home / "s3"),
@@ -169,11 +171,11 @@ def is_ours(pid: int) -> bool:
     return "ministack" in command
 
 
-def start(port: int) -> int:
+def start(port: int, services: str) -> int:
     pid_file = HOME / "pid"
     if pid_file.exists() and is_ours(int(pid_file.read_text())):
         raise Failed(f"it runs already, as process {pid_file.read_text()}; stop it first")
-    server = Server(HOME, port or free_port())
+    server = Server(HOME, port or free_port(), services)
     server.start()
     assert server.process is not None
     pid_file.write_text(str(server.process.pid))
@@ -194,9 +196,9 @@ def stop() -> int:
     return 0
 
 
-def run(command: list[str], port: int) -> int:
+def run(command: list[str], port: int, services: str) -> int:
     with tempfile.TemporaryDirectory(prefix="lazarus-ministack-") as folder:
-        server = Server(Path(folder), port or free_port())
+        server = Server(Path(folder), port or free_port(), services)
         server.start()
         try:
             print(f"# S3 at {server.endpoint}: {' '.join(command)}", file=sys.stderr, flush=True)
@@ -211,6 +213,7 @@ def run(command: list[str], port: int) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="A local S3 server for tests.")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--services", default="s3", help="what it answers; default: s3")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("start", help="start it and print the variables to export")
     commands.add_parser("stop", help="stop it and remove what it kept")
@@ -222,12 +225,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         if arguments.command == "start":
-            return start(arguments.port)
+            return start(arguments.port, arguments.services)
         if arguments.command == "stop":
             return stop()
         if not arguments.argv:
             parser.error("run what?")
-        return run(arguments.argv, arguments.port)
+        return run(arguments.argv, arguments.port, arguments.services)
     except Failed as failure:
         print(f"ministack.py: {failure}", file=sys.stderr)
         return 1

@@ -27,7 +27,7 @@ const SKEW_MILLIS_MAX: u64 = 60_000;
 
 /// The request as the front door takes it; its path is without the stage of an HTTP API.
 pub(super) fn request(request: lambda_http::Request, polls_end: Timestamp) -> Request {
-    let path = request.raw_http_path().to_owned();
+    let path = path_of(&request).to_owned();
     let (parts, body) = request.into_parts();
     let query = parts.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let mut asked = Request::new(match body {
@@ -41,6 +41,17 @@ pub(super) fn request(request: lambda_http::Request, polls_end: Timestamp) -> Re
     *asked.headers_mut() = parts.headers;
     asked.extensions_mut().insert(Deadline(polls_end));
     asked
+}
+
+/// What was asked for, without the stage of an HTTP API, which stands before it.
+fn path_of(request: &lambda_http::Request) -> &str {
+    let path = request.raw_http_path();
+    let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
+        return path;
+    };
+    let stage = context.stage.as_deref().filter(|stage| *stage != "$default");
+    let after = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+    after.filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
 /// Why a request is not even tried.
@@ -144,4 +155,70 @@ fn escapes(text: &[u8]) -> usize {
         _ => 0,
     };
     text.iter().map(grows).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn asked(stage: &str, path: &str, time_epoch: i64) -> lambda_http::Request {
+        let event = json!({"version": "2.0", "rawPath": path, "rawQueryString": "a=b%20c",
+            "headers": {"content-type": "application/json"}, "isBase64Encoded": false, "body": "{}",
+            "requestContext": {"stage": stage, "timeEpoch": time_epoch, "http": {"method": "POST",
+            "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"}}});
+        lambda_http::request::from_str(&event.to_string()).unwrap()
+    }
+
+    #[test]
+    fn the_stage_of_an_api_is_no_part_of_the_path() {
+        for (stage, path, expected) in [
+            ("$default", "/v1/executions", "/v1/executions?a=b%20c"),
+            ("prod", "/prod/v1/executions/a%2Fb", "/v1/executions/a%2Fb?a=b%20c"),
+            ("prod", "/product/x", "/product/x?a=b%20c"),
+            ("prod", "/v1/executions", "/v1/executions?a=b%20c"),
+        ] {
+            let request = request(asked(stage, path, 0), Timestamp::default());
+            assert_eq!(request.uri().to_string(), expected);
+            assert_eq!(request.method(), "POST");
+        }
+    }
+
+    #[test]
+    fn a_gateway_far_away_in_time_is_refused_and_one_without_a_clock_is_not() {
+        let now = Timestamp::from_millis(1_764_000_000_000);
+        let status = |epoch| refused(&asked("$default", "/", epoch), now).map(|it| it.code());
+        assert_eq!(status(1_764_000_059_000), None);
+        assert_eq!(status(1_763_999_941_000), None);
+        assert_eq!(status(1_764_000_061_000), Some(tonic::Code::Unavailable));
+        assert_eq!(status(1_763_999_939_000), Some(tonic::Code::Unavailable));
+        assert_eq!(status(0), None);
+    }
+
+    fn answer(kind: &'static str, body: &'static [u8]) -> Answer {
+        let answer = http::Response::builder().header(CONTENT_TYPE, kind);
+        answer.body(Bytes::from_static(body)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn text_stays_text_and_bytes_are_encoded() {
+        let json = wrapped(Speech::Json, answer("application/json", b"{}")).await;
+        assert_eq!((json.status_code, json.is_base64_encoded), (200, false));
+        assert_eq!(json.body, Some(LambdaBody::Text("{}".to_owned())));
+        let bytes = wrapped(Speech::GrpcWeb, answer("application/grpc-web+proto", b"\0\xff")).await;
+        assert!(bytes.is_base64_encoded);
+        assert_eq!(bytes.body, Some(LambdaBody::Binary(vec![0, 0xff])));
+    }
+
+    #[tokio::test]
+    async fn what_lambda_would_not_take_is_told_so() {
+        const LONG: &[u8] = &[b'a'; ANSWER_BYTES_MAX];
+        const QUOTES: &[u8] = &[b'"'; ANSWER_BYTES_MAX / 2 + 1];
+        const BYTES: &[u8] = &[0xff; ANSWER_BYTES_MAX / 4 * 3 + 3];
+        let status = async |kind, body| wrapped(Speech::Json, answer(kind, body)).await.status_code;
+        assert_eq!(status("application/json", LONG).await, 200);
+        assert_eq!(status("application/json", QUOTES).await, 400);
+        assert_eq!(status("application/proto", BYTES).await, 400);
+    }
 }

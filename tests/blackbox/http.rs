@@ -206,6 +206,7 @@ async fn what_is_no_request_of_ours_is_told_so() {
         ("POST", history, vec![json], 415),
         ("POST", describe, vec![("content-type", "application/connect+json")], 415),
         ("POST", describe, vec![json, ("content-encoding", "gzip")], 501),
+        ("POST", "/lazarus.v1.TaskService/Work", vec![json], 501),
     ] {
         let (status, _, body) = http.send(verb, path, &headers, "{}").await;
         let body = String::from_utf8_lossy(&body).into_owned();

@@ -35,7 +35,9 @@ impl Stage {
 
     /// The command that starts the binary as Lambda does: no words, everything in its environment.
     pub fn bootstrap(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazarus"));
+        // `make cold-start` names the binary that is released.
+        let binary = std::env::var("LAZARUS_BOOTSTRAP");
+        let mut command = Command::new(binary.as_deref().unwrap_or(env!("CARGO_BIN_EXE_lazarus")));
         let address = self.lambda.address;
         command
             .env("AWS_LAMBDA_RUNTIME_API", address.to_string())
