@@ -173,7 +173,7 @@ async fn an_error_says_what_it_says_in_grpc() {
 
     for (path, body, word) in [
         ("/lazarus.v1.ExecutionService/Start", json!({"workflw": "a"}), "workflw"),
-        ("/v1/executions", json!({"workflow": 7}), "workflow"),
+        ("/v1/executions", json!({"workflow": 7}), "expected a string"),
         ("/v1/executions", json!([]), "StartRequest"),
         ("/v1/executions/a/cancel", json!({"execution_id": "b"}), "`execution_id` is given twice"),
         ("/v1/executions/a/cancel?reason=x", json!({"reason": "y"}), "`reason` is given twice"),

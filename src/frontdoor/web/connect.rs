@@ -58,7 +58,8 @@ pub(super) async fn answer(calls: &Calls, request: Request) -> Response {
 /// Why the content type or the encoding does not fit the call.
 fn unsupported(method: &MethodDescriptor, speech: Speech, headers: &HeaderMap) -> Option<Response> {
     if method.is_client_streaming() {
-        let status = Status::unimplemented("this call is a stream both ways, which only gRPC carries");
+        let status =
+            Status::unimplemented("this call is a stream both ways, which only gRPC carries");
         return Some(refuse(speech, &status));
     }
     let is_stream = matches!(speech, Speech::ConnectJson | Speech::ConnectProto);

@@ -93,8 +93,8 @@ mod tests {
     #[test]
     fn numbers_keep_their_form() {
         assert_eq!(
-            again(r#"{"input":{"a":7,"b":7.5,"c":-0.0,"d":1e300,"e":[1.0]},"timeoutMs":"90000"}"#),
-            r#"{"input":{"a":7,"b":7.5,"c":-0,"d":1e300,"e":[1]},"timeoutMs":"90000"}"#
+            again(r#"{"input":{"a":7,"b":7.5,"c":-0.0,"d":1e+300,"e":[1.0]},"timeoutMs":"90000"}"#),
+            r#"{"input":{"a":7,"b":7.5,"c":-0,"d":1e+300,"e":[1]},"timeoutMs":"90000"}"#
         );
         assert_eq!(
             again(r#"{"timeoutMs":90000,"version":2}"#),
