@@ -6,7 +6,10 @@
 use std::{
     collections::HashMap,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,8 @@ pub struct Emulator {
 struct Inner {
     events: mpsc::UnboundedSender<Asked>,
     asked: tokio::sync::Mutex<mpsc::UnboundedReceiver<Asked>>,
+    /// How many processes wait for an event.
+    polling: AtomicUsize,
     /// Who waits for the answer to which event.
     waiting: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
     /// Events that the function sent to itself.
@@ -67,6 +72,7 @@ impl Emulator {
         let inner = Arc::new(Inner {
             events,
             asked: tokio::sync::Mutex::new(asked),
+            polling: AtomicUsize::new(0),
             waiting: Mutex::default(),
             sent: Mutex::default(),
             invoke_status: Mutex::new(202),
@@ -129,6 +135,13 @@ impl Emulator {
         (status, answer.expect("JSON"))
     }
 
+    /// Until no process waits for an event: that of one which was killed would go to nobody.
+    pub async fn until_nobody_polls(&self) {
+        while self.inner.polling.load(Ordering::SeqCst) > 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// What the function sent to itself.
     pub fn sent(&self) -> Vec<Value> {
         self.inner.sent.lock().expect("no panic").clone()
@@ -160,7 +173,24 @@ impl Inner {
     }
 }
 
+/// A process that waits for an event, while its connection lasts.
+struct Polling<'a>(&'a AtomicUsize);
+
+impl<'a> Polling<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::SeqCst);
+        Self(count)
+    }
+}
+
+impl Drop for Polling<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
 async fn next(State(inner): Shared) -> Response {
+    let _polling = Polling::begin(&inner.polling);
     let Some(Asked { id, event, timeout }) = inner.asked.lock().await.recv().await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };

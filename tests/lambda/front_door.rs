@@ -44,7 +44,7 @@ async fn when_a_request_is_answered_everything_of_it_is_in_the_store() {
     stage.start("naps", "a").await;
     stage.put_to_sleep(3_600_000).await;
     // As a function that is never thawed: what it began and did not finish is lost.
-    process.kill();
+    stage.end(&mut process).await;
     let names = |folder: &str| files(&stage.path().join(folder));
     assert_eq!(names("wake/0/timer").len(), 1, "the timer of the sleep");
     assert_eq!(names("wake/0/guard"), [] as [String; 0], "the guard that covered it");

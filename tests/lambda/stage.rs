@@ -58,6 +58,12 @@ impl Stage {
         Process::start(&mut self.bootstrap())
     }
 
+    /// Ends the only process there is, as Lambda may at any time.
+    pub async fn end(&self, process: &mut Process) {
+        process.kill();
+        self.lambda.until_nobody_polls().await;
+    }
+
     /// Puts a workflow of such steps, one after the other.
     pub async fn blueprint(&self, name: &str, steps: &[&str]) {
         let after = |at: usize| at.checked_sub(1).map(|before| steps[before]).into_iter();

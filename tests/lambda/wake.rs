@@ -40,13 +40,13 @@ async fn a_sleep_ends_though_nothing_is_up_but_a_function_that_a_schedule_calls(
     stage.blueprint("naps", &["nap", "rise"]).await;
     stage.start("naps", "a").await;
     stage.put_to_sleep(1_500).await;
-    front_door.kill();
+    stage.end(&mut front_door).await;
 
     let mut waker = stage.environment();
     // A limit of 13 s leaves it 3 s to look.
     let woken = stage.lambda.ask(scheduled(), Duration::from_secs(13)).await.expect("a waker");
     assert_eq!(woken["fired"], 1, "{woken}");
-    waker.kill();
+    stage.end(&mut waker).await;
 
     let _front_door = stage.environment();
     let task = stage.task().await;
