@@ -6,7 +6,7 @@ use clap::Args as Arguments;
 
 use super::exit::Failure;
 use crate::{
-    config::{RetentionArgs, Tunables},
+    config::{PushArgs, RetentionArgs, Tunables},
     env::Env,
     lambda::{self, Settings},
 };
@@ -36,6 +36,8 @@ pub(super) struct Args {
     tunables: Tunables,
     #[command(flatten)]
     retention: RetentionArgs,
+    #[command(flatten)]
+    push: PushArgs,
 }
 
 /// The words of the command line: as they were given, or, where Lambda started the process without any,
@@ -55,6 +57,7 @@ pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
         shards: args.tunables.shards,
         engine: args.tunables.engine("lambda", env.as_ref()),
         retention: args.retention.policy(),
+        push_secrets: args.push.push_secrets,
         wake_parts: args.wake_parts,
     };
     lambda::run(settings, env).await.map_err(|error| {

@@ -1,10 +1,12 @@
 //! `cerebelum.worker.WorkerService`, as the published SDK speaks it (docs/cerebelum.md).
 
+use std::time::Duration;
+
 use tonic::{Request, Response, Status};
 
 use super::{
     convert,
-    grpc::{self, Deadline, FrontDoor},
+    grpc::{self, FrontDoor},
 };
 use crate::{
     engine::Error,
@@ -65,11 +67,9 @@ impl WorkerService for FrontDoor {
     async fn poll_for_task(&self, request: Request<PollRequest>) -> Result<Response<Task>, Status> {
         let namespace = grpc::namespace(request.metadata())?;
         let connection = grpc::connection(&request);
-        let deadline = request.extensions().get().copied();
+        let longest = self.may_wait(&request, Duration::MAX);
         let mut poll = convert::poll(namespace, request.into_inner(), connection)?;
-        if let Some(Deadline(until)) = deadline {
-            poll.wait = poll.wait.min(until.since(self.engine().env().now()));
-        }
+        poll.wait = poll.wait.min(longest);
         Ok(Response::new(convert::task(self.engine().poll(poll).await?)))
     }
 

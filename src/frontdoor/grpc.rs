@@ -1,5 +1,7 @@
 //! What every gRPC service here shares: the engine, the shield, and what stands beside a message.
 
+use std::time::Duration;
+
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Status, metadata::MetadataMap};
 
@@ -22,7 +24,7 @@ pub struct FrontDoor {
 /// When a request must be answered, in its extensions: set by who is cut off then, as a function is.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(
-    /// By the engine's clock. A poll ends at it; every other request is as long as it is.
+    /// By the engine's clock. What only waits ends at it; every other request is as long as it is.
     pub Timestamp,
 );
 
@@ -55,6 +57,14 @@ impl FrontDoor {
         match self.changes.spawn(change(self.engine.clone())).await {
             Ok(outcome) => outcome.map_err(Into::into),
             Err(_) => Err(status::crashed()),
+        }
+    }
+
+    /// How long a request that would wait for `asked` may: it is answered by its [`Deadline`].
+    pub(super) fn may_wait<T>(&self, request: &Request<T>, asked: Duration) -> Duration {
+        match request.extensions().get() {
+            Some(Deadline(until)) => asked.min(until.since(self.engine.env().now())),
+            None => asked,
         }
     }
 

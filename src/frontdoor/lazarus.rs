@@ -1,5 +1,7 @@
 //! `lazarus.v1`: what people and tools ask of executions and blueprints.
 
+use std::time::Duration;
+
 use futures::stream::{self, Iter};
 use tonic::{Request, Response, Status};
 
@@ -52,11 +54,12 @@ impl ExecutionService for FrontDoor {
         &self,
         request: Request<WaitRequest>,
     ) -> Result<Response<DescribeResponse>, Status> {
+        let longest = self.may_wait(&request, Duration::MAX);
         let request = request.into_inner();
         let namespace = convert::namespace(&request.namespace)?;
         let execution = convert::execution_id(&request.execution_id)?;
         let run = convert::run_waited_for(&request)?;
-        let wait = convert::how_long(request.timeout_ms);
+        let wait = convert::how_long(request.timeout_ms).min(longest);
         let description = self.engine().wait(&namespace, &execution, run, wait).await?;
         Ok(Response::new(convert::description(&description)))
     }

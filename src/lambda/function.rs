@@ -101,12 +101,14 @@ impl Function {
                 self.compare_clocks(life, cut).await?;
                 let waker = Waker {
                     engine: life.engine.clone(),
+                    caller: life.caller().map_err(|error| Failed::new("Tls", error))?,
                     order,
                     end,
+                    calls_end: before(limit, WAKE_MARGIN, began),
                     sharing: Arc::clone(&self.sharing),
                     function: context.invoked_function_arn,
                 };
-                self.finish(&mut slot, cut, waker.run()).await
+                self.finish(&mut slot, cut, Box::pin(waker.run())).await
             }
             Event::Retention => {
                 let end = before(limit, WAKE_MARGIN, began);

@@ -5,7 +5,11 @@
 //! does not end in time dies at whatever await it has reached, as in a process that is killed, and the
 //! next event begins with a new engine.
 
-use std::{io, panic, sync::Arc};
+use std::{
+    io, panic,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+};
 
 use axum::Router;
 use thiserror::Error;
@@ -13,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::Settings;
 use crate::{
-    engine::{self, Engine},
+    engine::{self, Caller, Engine, HttpCaller, Secrets},
     env::Env,
     frontdoor::FrontDoor,
     store::{self, LayoutError, OpenError, ProbeError, Store},
@@ -50,6 +54,10 @@ pub(super) struct Life {
     pub(super) engine: Engine,
     pub(super) door: FrontDoor,
     pub(super) router: Router,
+    push_secrets: Option<PathBuf>,
+    /// Made when a waker needs it: setting up TLS takes time that a request need not wait for. Its
+    /// connections are of these threads.
+    caller: OnceLock<Arc<dyn Caller>>,
     threads: Threads,
 }
 
@@ -67,11 +75,27 @@ impl Life {
     ) -> Result<Self, NoLife> {
         let runtime = Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
         let threads = Threads(Some(runtime));
+        let push_secrets = settings.push_secrets.clone();
         let (settings, of_engine) = (settings.clone(), Arc::clone(env));
         let opened = threads.run(env, until, async move { open(&settings, of_engine).await });
         let engine = opened.await.ok_or(NoLife::Late)??;
         let door = FrontDoor::new(engine.clone());
-        Ok(Self { router: door.router(), door, engine, threads })
+        let router = door.router();
+        Ok(Self { engine, door, router, push_secrets, caller: OnceLock::new(), threads })
+    }
+
+    /// What calls the targets of push queues.
+    ///
+    /// # Errors
+    ///
+    /// Why this process can not speak TLS.
+    pub(super) fn caller(&self) -> Result<Arc<dyn Caller>, String> {
+        if let Some(caller) = self.caller.get() {
+            return Ok(Arc::clone(caller));
+        }
+        let caller: Arc<dyn Caller> =
+            Arc::new(HttpCaller::new(Secrets::new(self.push_secrets.clone()))?);
+        Ok(Arc::clone(self.caller.get_or_init(|| caller)))
     }
 
     /// Does `work` on the threads of this life; none: it was not over by `until`, and still goes on.
@@ -182,6 +206,7 @@ mod tests {
                 instance: "lambda/test".to_owned(),
             },
             retention: RetentionPolicy::new(Keep::Forever, BTreeMap::new()),
+            push_secrets: None,
             wake_parts: 1,
         };
         let env = SystemEnv::shared();

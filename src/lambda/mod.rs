@@ -17,7 +17,7 @@ mod life;
 mod retain;
 mod wake;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::value::RawValue;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub engine: engine::Config,
     /// How long closed executions are kept, where an event asks for their deletion.
     pub retention: RetentionPolicy,
+    /// Where the secrets of push queues are; none: in variables alone.
+    pub push_secrets: Option<PathBuf>,
     /// Into how many shares a backlog is divided; 1: it is not.
     pub wake_parts: u32,
 }

@@ -1,4 +1,5 @@
-//! The waker: works off what is due until its time is over, in the rhythm of a server.
+//! The waker: works off what is due until its time is over, in the rhythm of a server, and calls the
+//! targets of push queues beside it.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,9 +9,13 @@ use tokio::sync::OnceCell;
 use super::event::Order;
 use crate::{
     aws::Functions,
-    engine::{Beat, Cadence, Engine, Error, Part},
+    engine::{Beat, Cadence, Caller, Engine, Error, Part},
     workflow::Timestamp,
 };
+
+/// The pause between two looks for tasks to push, and the longest while there are none: as in `wake`.
+const LOOK: Duration = Duration::from_secs(1);
+const LOOK_SLOW: Duration = Duration::from_secs(10);
 
 /// What a waker did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -21,6 +26,8 @@ pub(super) struct Woken {
     passes: u32,
     /// Others that were called for a share of a backlog.
     called: u32,
+    /// Calls of push targets.
+    pushed: usize,
     /// Whether something that is due was left to the next.
     more: bool,
 }
@@ -57,9 +64,12 @@ impl Sharing {
 #[derive(Debug)]
 pub(super) struct Waker {
     pub(super) engine: Engine,
+    pub(super) caller: Arc<dyn Caller>,
     pub(super) order: Order,
     /// When to begin nothing more.
     pub(super) end: Timestamp,
+    /// When the last call of a push target must be over.
+    pub(super) calls_end: Timestamp,
     pub(super) sharing: Arc<Sharing>,
     /// The function that this is, to call.
     pub(super) function: String,
@@ -77,6 +87,49 @@ struct Course {
 }
 
 impl Waker {
+    /// Wakes what is due, and calls the targets of push queues, until the end; or, for an order without
+    /// a time, until nothing more is due and no task waits for a target. A share wakes only.
+    ///
+    /// # Errors
+    ///
+    /// As of waking; targets that could not be called are left to the next.
+    pub(super) async fn run(self) -> Result<Woken, Error> {
+        if self.order.part != Part::WHOLE {
+            return self.wake().await;
+        }
+        if self.order.span.is_zero() {
+            let woken = self.wake().await?;
+            return Ok(Woken { pushed: self.push_once().await, ..woken });
+        }
+        let (woken, pushed) = tokio::join!(self.wake(), self.push());
+        Ok(Woken { pushed, ..woken? })
+    }
+
+    /// Calls targets until the end, at pauses that grow to 10 s while there is nothing to call.
+    async fn push(&self) -> usize {
+        let env = self.engine.env();
+        let (mut pushed, mut pause) = (0, LOOK);
+        loop {
+            let more = self.push_once().await;
+            pushed += more;
+            pause = if more > 0 { LOOK } else { (pause * 2).min(LOOK_SLOW) };
+            if env.now().after(pause) > self.end {
+                return pushed;
+            }
+            env.sleep(pause).await;
+        }
+    }
+
+    async fn push_once(&self) -> usize {
+        match self.engine.push_pass(&self.caller, Some(self.calls_end)).await {
+            Ok(calls) => calls,
+            Err(error) => {
+                tracing::warn!(%error, "the push queues could not be read; their tasks stay on offer");
+                0
+            }
+        }
+    }
+
     /// Wakes what is due until the end, or, for an order without a time, until nothing more is.
     ///
     /// Timers each second and guards each 15 s, as in a server: at most 64 LIST a minute for each
@@ -86,7 +139,7 @@ impl Waker {
     /// # Errors
     ///
     /// The last pass' own, when none succeeded.
-    pub(super) async fn run(self) -> Result<Woken, Error> {
+    async fn wake(&self) -> Result<Woken, Error> {
         let mut course = Course {
             part: self.order.part,
             // Only who looks at everything shares it: a share is never divided again.

@@ -19,6 +19,22 @@ async fn a_poll_is_answered_before_the_function_is_cut_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_waits_for_an_execution_is_answered_before_the_function_is_cut_off() {
+    let stage = Stage::new().await;
+    let _process = stage.environment();
+    stage.blueprint("orders", &["charge"]).await;
+    stage.start("orders", "a").await;
+    let (path, limit) = ("/lazarus.v1.ExecutionService/Wait", Duration::from_secs(8));
+    let wait = json!({"executionId": "a", "timeoutMs": 60_000});
+    let begun = Instant::now();
+    let (status, described) = stage.lambda.json_within("POST", path, wait, limit).await;
+    let took = begun.elapsed();
+    assert_eq!(status, 200, "{described}");
+    assert_eq!(described["execution"]["status"], "STATUS_RUNNING", "{described}");
+    assert!((Duration::from_secs(3)..limit).contains(&took), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_does_not_answer_is_told_of_in_time() {
     let stage = Stage::new().await;
     // It takes connections, and says nothing.

@@ -2,9 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use axum::Router;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
-use crate::{emulator::TIMEOUT, stage::Stage};
+use crate::{emulator::TIMEOUT, process::Process, stage::Stage};
 
 /// What a rule of `EventBridge` sends.
 fn scheduled() -> Value {
@@ -116,8 +119,33 @@ async fn a_waker_ends_when_nothing_more_is_due_if_it_is_given_no_time() {
     let _process = stage.environment();
     let begun = Instant::now();
     let woken = stage.wake(0).await;
-    assert_eq!(woken, json!({"fired": 0, "passes": 1, "called": 0, "more": false}));
+    assert_eq!(woken, json!({"fired": 0, "passes": 1, "called": 0, "pushed": 0, "more": false}));
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waker_calls_the_targets_of_push_queues() {
+    let stage = Stage::new().await;
+    let answer =
+        || async { ([("content-type", "application/json")], r#"{"result": {"pages": 3}}"#) };
+    let target = Router::new().fallback(answer);
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/task", listener.local_addr().expect("an address"));
+    tokio::spawn(async move { axum::serve(listener, target).await });
+    let mut command = stage.bootstrap();
+    command.env("LAZARUS_PUSH_SECRET_PDF", format!("whsec_{}", BASE64_STANDARD.encode([7; 32])));
+    let _process = Process::start(&mut command);
+    stage.blueprint("reports", &["render", "send"]).await;
+    let http = json!({"url": url, "hmacSecret": "PDF"});
+    let queue = json!({"name": "pdf", "http": http, "timeoutMs": 5_000});
+    let path = "/lazarus.v1.QueueService/Set";
+    let (status, set) = stage.lambda.json("POST", path, json!({"queue": queue})).await;
+    assert_eq!(status, 200, "{set}");
+    stage.start("reports", "a").await;
+    let woken = stage.wake(0).await;
+    // The second task is ready because the first call gave a result.
+    assert_eq!(woken["pushed"], 2, "{woken}");
+    assert_eq!(stage.status("a").await, "STATUS_COMPLETED", "{woken}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
