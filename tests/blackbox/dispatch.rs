@@ -11,7 +11,12 @@ use lazarus::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Bucket, Client, Done, Instance, Setup, Worker, lone_instance};
+use object_store::memory::InMemory;
+
+use crate::{
+    faulty::{Fault, FaultyStore, Op, Rule},
+    support::{Bucket, Client, Done, Instance, Setup, Worker, lone_instance},
+};
 
 fn done() -> Done {
     Done::Success(json!({"ok": 1}))
@@ -64,6 +69,23 @@ async fn a_worker_that_never_registered_may_hold_several_tasks() {
     client.execute("one", json!({})).await;
     client.poll("w1", 5_000).await.expect("the task");
     assert_eq!(client.poll("w1", 300).await, None, "its first task is not taken from it");
+}
+
+#[tokio::test]
+async fn a_worker_that_may_hold_several_tasks_gets_none_twice_while_its_offer_is_still_there() {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    faulty.plan(Rule::on(Op::Delete, "queue/", Fault::Fail));
+    let store = Bucket::over(faulty.objects()).store().await;
+    let instance = Instance::start(store, &Setup::new()).await;
+    let mut client = instance.client().await;
+    client.blueprint("one", &[("only", &[])]).await;
+    client.execute("one", json!({})).await;
+    client.poll("w1", 5_000).await.expect("the task");
+    instance.settle().await;
+    assert_eq!(instance.objects("queue").await.len(), 1, "the offer was not deleted");
+    assert_eq!(client.poll("w1", 1_000).await, None, "it has the task");
+    instance.settle().await;
+    assert_eq!(instance.objects("queue").await, [], "who found the offer deletes it");
 }
 
 #[tokio::test]
