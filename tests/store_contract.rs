@@ -1,6 +1,7 @@
 //! What the layers above rely on, tried on every kind of store: one test per store and promise.
 //!
-//! S3 takes part when `LAZARUS_TEST_S3_URL` names a bucket that exists (with the usual `AWS_*`).
+//! A bucket over the wire takes part when `LAZARUS_TEST_STORE` is its URL (with the usual variables of its
+//! cloud).
 
 mod support;
 
@@ -18,7 +19,7 @@ use futures::{
 };
 use lazarus::{
     env::{Env, SystemEnv},
-    store::{Check, Family, Operation, ProbeError, Store, Traits, layout, probe},
+    store::{Check, Family, Operation, ProbeError, Store, Traits, compare_clocks, layout, probe},
     workflow::Timestamp,
 };
 use object_store::{
@@ -61,8 +62,14 @@ async fn embedded() -> Option<Subject> {
     open_in_directory("embedded:").await
 }
 
-async fn s3() -> Option<Subject> {
-    let bucket = std::env::var("LAZARUS_TEST_S3_URL").ok()?;
+/// The bucket that the environment names, if it names one.
+fn bucket() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| value.contains("://"));
+    variable("LAZARUS_TEST_STORE").or_else(|| variable("LAZARUS_TEST_S3_URL"))
+}
+
+async fn wire() -> Option<Subject> {
+    let bucket = bucket()?;
     let unique = SystemEnv.random();
     let store = open(&format!("{}/{unique:032x}", bucket.trim_end_matches('/'))).await;
     Some(Subject { store, directory: None })
@@ -86,7 +93,7 @@ macro_rules! contract {
     };
 }
 
-contract!(memory, file, embedded, s3 keep {
+contract!(memory, file, embedded, wire keep {
     the_probe_passes_and_leaves_nothing,
     one_of_64_concurrent_creates_wins,
     a_refused_create_changes_nothing,
@@ -384,8 +391,16 @@ async fn a_store_that_lets_two_racers_win_is_refused() {
 }
 
 #[tokio::test]
+async fn a_store_that_lets_two_win_only_in_the_last_race_is_refused() {
+    let two = Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(1 + 3 * 32).times(2);
+    let (check, message) = probe_of(two).await;
+    assert_eq!(check, Check::Race);
+    assert!(message.contains("2 of 32 puts-if-absent of one key won"), "{message}");
+}
+
+#[tokio::test]
 async fn a_store_that_overwrites_only_later_is_refused() {
-    let last = Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(33);
+    let last = Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(1 + 4 * 32);
     let (check, message) = probe_of(last).await;
     assert_eq!(check, Check::RejectCreate, "{message}");
     assert!(message.contains("\"reject create\""), "{message}");
@@ -394,9 +409,9 @@ async fn a_store_that_overwrites_only_later_is_refused() {
 #[tokio::test]
 async fn a_store_that_refuses_a_write_and_applies_it_is_refused() {
     let ignoring = FaultyStore::over(Arc::new(InMemory::new()));
-    ignoring.plan(Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(33));
+    ignoring.plan(Rule::on(Op::Put, "probe/", Fault::IgnoreCondition).skip(1 + 4 * 32));
     let lying = FaultyStore::over(ignoring.objects());
-    lying.plan(Rule::on(Op::Put, "probe/", Fault::OwnAlreadyExists).skip(33));
+    lying.plan(Rule::on(Op::Put, "probe/", Fault::OwnAlreadyExists).skip(1 + 4 * 32));
     let store = Store::wrap(lying.objects(), SHARED, "s3://orders/a");
     let error = probe(&store, &SystemEnv).await.expect_err("the store is refused");
     let ProbeError::Unfit { check: Check::RejectCreate, detail, .. } = error else {
@@ -472,6 +487,21 @@ async fn clocks_that_differ_are_reported_and_over_a_minute_refused() {
     assert!(matches!(error, ProbeError::Skew { millis: ..-60_000, .. }), "{error}");
 }
 
+#[tokio::test]
+async fn comparing_the_clocks_alone_finds_the_same_for_four_requests_and_leaves_nothing() {
+    let store = Store::wrap(Arc::new(InMemory::new()), SHARED, "s3://orders/a");
+    let ten = OtherClock { ahead: Duration::from_secs(10) };
+    let report = compare_clocks(&store, &ten).await.expect("ten seconds are borne");
+    assert!(report.is_skewed(), "{report:?}");
+    let seventy = OtherClock { ahead: Duration::from_secs(70) };
+    let before = store.requests();
+    let error = compare_clocks(&store, &seventy).await.expect_err("seventy are not");
+    assert!(matches!(error, ProbeError::Skew { millis: ..-60_000, .. }), "{error}");
+    let cost = store.requests() - before;
+    assert_eq!((cost.put(), cost.get(), cost.list(), cost.delete()), (1, 2, 0, 1), "{cost}");
+    assert_eq!(list(&store, "probe", None).await, [""; 0]);
+}
+
 /// A clock 100 s ahead, of a process that stood still for 700 s right after it first looked.
 #[derive(Debug, Default)]
 struct StoodStill {
@@ -517,10 +547,9 @@ async fn a_wrapped_store_keeps_its_traits() {
 
 #[tokio::test]
 async fn a_bucket_that_does_not_exist_is_told() {
-    if std::env::var_os("LAZARUS_TEST_S3_URL").is_none() {
-        return;
-    }
-    let store = open(&format!("s3://missing-{:032x}", SystemEnv.random())).await;
+    let Some(bucket) = bucket() else { return };
+    let (scheme, _) = bucket.split_once("://").expect("a URL");
+    let store = open(&format!("{scheme}://missing-{:032x}", SystemEnv.random())).await;
     let error = probe(&store, &SystemEnv).await.expect_err("there is none");
     assert!(matches!(error, ProbeError::Missing { .. }), "{error:?}");
     assert!(error.to_string().contains("does not exist; create it"), "{error}");

@@ -109,9 +109,9 @@ pub(super) async fn probe(store: &Store, env: &Arc<dyn Env>) -> Result<(), Failu
 pub(super) async fn watch_clock(store: Store, env: Arc<dyn Env>) -> Failure {
     loop {
         env.sleep(CLOCK_CHECK).await;
-        match store::probe(&store, env.as_ref()).await {
+        match store::compare_clocks(&store, env.as_ref()).await {
             Err(error @ ProbeError::Skew { .. }) => return of_probe(&error),
-            Err(error) => tracing::warn!(error = told(&error), "the hourly probe did not finish"),
+            Err(error) => tracing::warn!(error = told(&error), "the clocks could not be compared"),
             Ok(report) if report.is_skewed() => tracing::warn!(
                 ahead_millis = report.clock_ahead_millis,
                 "the store's clock differs from this one by over 2 s; set this clock (NTP)"

@@ -11,8 +11,8 @@ const LOOKS_AN_HOUR: u64 = 6 * 60;
 const WAKES_AN_HOUR: u64 = 60;
 /// The most batches of records that an instance writes in an hour: one each 5 s.
 const BATCHES_AN_HOUR: u64 = 720;
-/// How an instance compares its clock with the store's, each hour: a whole probe.
-const PROBE: Requests = Requests { put: 34, get: 3, list: 1, delete: 4 };
+/// How an instance compares its clock with the store's, each hour (`store::compare_clocks`).
+const CLOCK: Requests = Requests { put: 1, get: 2, list: 0, delete: 1 };
 /// The hours of a month, as AWS counts them.
 const MONTH: u64 = 730;
 
@@ -34,7 +34,7 @@ impl Standing {
         let list = |count| Requests { list: count, ..Requests::default() };
         // The layout, for the command and its engine; the timers and the guards.
         let wake = Requests { get: 2, ..list(2 * self.wake_looks) } * WAKES_AN_HOUR;
-        (list(SCANS_AN_HOUR) + PROBE) * self.instances
+        (list(SCANS_AN_HOUR) + CLOCK) * self.instances
             + list(LOOKS_AN_HOUR) * (self.instances * u64::from(self.has_workers))
             + wake * u64::from(self.wake_looks > 0)
     }

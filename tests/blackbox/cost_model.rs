@@ -363,18 +363,18 @@ async fn idle_hour(has_worker: bool) -> Requests {
 }
 
 /// What the comparison of the clocks costs, which an instance makes each hour.
-async fn probe() -> Requests {
+async fn clocks() -> Requests {
     let store = Bucket::Memory(Arc::new(InMemory::new())).store().await;
-    store::probe(&store, &SystemEnv).await.expect("a fit store");
+    store::compare_clocks(&store, &SystemEnv).await.expect("one clock");
     in_all(store.requests())
 }
 
 #[tokio::test]
 async fn an_idle_hour_costs_what_is_reckoned() {
-    let (probe, one) = (probe().await, Standing { instances: 1, ..NOTHING });
-    assert_eq!(one.requests_an_hour(), idle_hour(false).await + probe);
+    let (clocks, one) = (clocks().await, Standing { instances: 1, ..NOTHING });
+    assert_eq!(one.requests_an_hour(), idle_hour(false).await + clocks);
     let with_workers = Standing { has_workers: true, ..one };
-    assert_eq!(with_workers.requests_an_hour(), idle_hour(true).await + probe);
+    assert_eq!(with_workers.requests_an_hour(), idle_hour(true).await + clocks);
 }
 
 #[tokio::test]
