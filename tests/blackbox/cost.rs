@@ -239,7 +239,9 @@ async fn a_sleep_costs_a_timer_a_guard_and_a_commit() {
     let nap = client.poll("w1", 10_000).await.expect("nap");
     instance.settle().await;
     let before = instance.engine.store().requests();
-    let sleep = Done::Sleep { millis: 400, data: json!({}) };
+    // Long enough that the worker polls again before it is over, also on a store that is slow: else its
+    // next task has a commit of its own.
+    let sleep = Done::Sleep { millis: 2_000, data: json!({}) };
     client.submit("w1", &nap, sleep).await;
     let after = client.poll("w1", 10_000).await.expect("the step after the sleep");
     assert_eq!(after.step_name, "after");
@@ -281,6 +283,8 @@ async fn a_resumption_costs_two_put_two_list_and_the_reading_of_the_old_run() {
     instance.settle().await;
     let cost = instance.engine.store().requests() - before;
     // Guard, start commit, the offer of the step that failed; the newest generation and the newest
-    // commit; both, what follows the start, and none after the newest.
-    assert_eq!(on_the_way(cost), (3, 4, 2), "{cost}");
+    // commit; both, what follows the start, and none after the newest. Without an order the newest
+    // commit is looked for by its number.
+    let is_ordered = instance.engine.store().is_ordered();
+    assert_eq!(on_the_way(cost), if is_ordered { (3, 4, 2) } else { (3, 5, 1) }, "{cost}");
 }
