@@ -2,23 +2,31 @@
 # There is one build profile: what `demo` builds, `test` uses.
 
 SDK := .venv/sdk
-S3 := .venv/s3
 PYTHON ?= python3
+# What `test-s3` starts, one after the other. These need no system package; others of ALL_SERVERS may.
+S3_SERVERS ?= ministack
+ALL_SERVERS := ministack ceph localstack minio azurite
+# What `test-s3-refused` starts: any of rclone, s3rver, s3s-fs.
+REFUSED_SERVERS ?= rclone
+ALL_REFUSED := rclone s3rver s3s-fs
+# What of the SDK suite runs over the wire: each kind of step, wait and rule, and a storm of kills.
+SDK_OVER_S3 := test_steps.py test_waits.py test_graph.py test_death.py::test_kill_9_at_any_moment_loses_and_repeats_nothing
+SDK_SUITE = cd tests/sdk && ../../$(SDK)/bin/python -m pytest
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sim test-function test-sdk test-s3 test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
+.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
 help: ## what there is to make
-	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /|/' | awk -F'|' '{ printf "  make %-15s %s\n", $$1, $$2 }'
 
 demo: build $(SDK)/.ready ## a workflow sleeps, its engine is killed, and it comes back (20 s)
 	@$(SDK)/bin/python scripts/demo.py
 
-test: test-rust test-sim test-function test-sdk test-s3 ## everything that must hold before a commit
+test: test-rust test-sim test-function test-stores test-sdk test-s3 ## everything that must hold before a commit
 
 test-rust: ## unit tests, the black-box suite, the store contract
 	cargo test --no-fail-fast
@@ -27,28 +35,47 @@ test-function: ## the black-box suite without a cache or timers in memory: the l
 	LAZARUS_TEST_SHAPE=function cargo test --test blackbox
 
 test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, against the real binary
-	cd tests/sdk && ../../$(SDK)/bin/python -m pytest
+	$(SDK_SUITE)
 
-test-s3: $(S3)/.ready ## the store contract and the black-box suite over the wire, on a local S3 server
+test-stores: ## the black-box suite on files and on the embedded store, in place of memory
+	LAZARUS_TEST_STORE=file cargo test --test blackbox
+	LAZARUS_TEST_STORE=embedded cargo test --test blackbox
+
+test-s3: $(S3_SERVERS:%=test-s3-%) test-s3-sdk test-s3-refused ## over the wire, on S3_SERVERS (ministack): store contract, black box, SDK; refusals
+
+test-s3-all: ## the same on every server there is a script for
+	@$(MAKE) --no-print-directory test-s3 S3_SERVERS="$(ALL_SERVERS)" REFUSED_SERVERS="$(ALL_REFUSED)"
+
+$(ALL_SERVERS:%=test-s3-%): test-s3-%:
 	cargo test --no-run --test store_contract --test blackbox
-	$(S3)/bin/python localstack/ministack.py run cargo test --test store_contract --test blackbox
+	$(PYTHON) localstack/$*.py run cargo test --test store_contract --test blackbox
 
-test-lambda: build $(S3)/.ready ## the zip on a local AWS: a sleep of 90 s that no process sits through (5 min)
-	$(S3)/bin/python localstack/ministack.py --services s3,lambda,events run $(S3)/bin/python localstack/function.py
+test-s3-sdk: build $(SDK)/.ready ## a part of the SDK suite, with engines on a bucket over the wire
+	$(PYTHON) localstack/$(firstword $(S3_SERVERS)).py run sh -c '$(SDK_SUITE) $(SDK_OVER_S3)'
 
-cold-start: $(S3)/.ready ## the released binary as a function: its size, and under 50 ms from process start to first answer
+test-s3-refused: $(REFUSED_SERVERS:%=test-s3-refused-%) ## servers that would lose data (REFUSED_SERVERS) are refused at every start
+
+$(ALL_REFUSED:%=test-s3-refused-%): test-s3-refused-%:
+	cargo test --no-run --test store_refused
+	$(PYTHON) localstack/$*.py run cargo test --test store_refused -- --ignored
+
+test-lambda: build ## the zip on a local AWS: a sleep of 90 s that no process sits through (5 min)
+	$(PYTHON) localstack/ministack.py install
+	MINISTACK_SERVICES=s3,lambda,events $(PYTHON) localstack/ministack.py run .venv/ministack/bin/python localstack/function.py
+
+cold-start: ## the released binary as a function: its size, and under 50 ms from process start to first answer
 	cargo build --release
 	@size=$$(wc -c < target/release/lazarus); echo "the stripped binary has $$((size / 1000000)) MB"; test $$size -lt 25000000
 	LAZARUS_BOOTSTRAP=$(CURDIR)/target/release/lazarus LAZARUS_COLD_START_MS=50 \
-		$(S3)/bin/python localstack/ministack.py run \
+		$(PYTHON) localstack/ministack.py run \
 		cargo test --test lambda -- --exact cold::a_cold_start_is_short --nocapture
 
 test-soak: ## a minute of the soak
 	@$(MAKE) --no-print-directory soak SOAK_SECONDS=60
 
-soak: $(S3)/.ready ## real engines on S3 are killed, stopped and cut off for SOAK_SECONDS (300); SEED=7 replays their misfortunes
+soak: ## real engines on S3 are killed, stopped and cut off for SOAK_SECONDS (300); SEED=7 replays their misfortunes
 	cargo test --no-run --test soak
-	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(S3)/bin/python localstack/ministack.py run \
+	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(PYTHON) localstack/ministack.py run \
 		cargo test --test soak -- --exact nothing_acknowledged_is_lost_duplicated_or_stuck --ignored --nocapture
 
 test-sim: ## 20,000 simulated histories, about 5 minutes on 2 cores
@@ -83,16 +110,11 @@ lint: ## format, clippy and documentation, warnings are errors
 build: ## the binary, target/debug/lazarus
 	cargo build
 
-clean: ## forget the Python environments (`cargo clean` forgets the rest)
-	rm -rf .venv
+clean: ## forget the Python environments and the servers (`cargo clean` forgets the rest)
+	rm -rf .venv .servers
 
 # A half-made environment has no .ready and is made again.
 $(SDK)/.ready: tests/sdk/requirements.txt
 	$(PYTHON) -m venv --clear $(SDK)
 	$(SDK)/bin/python $(PIP) tests/sdk/requirements.txt
-	touch $@
-
-$(S3)/.ready: localstack/requirements.txt
-	$(PYTHON) -m venv --clear $(S3)
-	$(S3)/bin/python $(PIP) localstack/requirements.txt
 	touch $@

@@ -75,7 +75,7 @@ class Functions:
         session = Session()
         self.aws = session.create_client("lambda", endpoint_url=ENDPOINT)
         self.events = session.create_client("events", endpoint_url=ENDPOINT)
-        self.store = f"{os.environ['LAZARUS_TEST_S3_URL']}/function"
+        self.store = f"{os.environ['LAZARUS_TEST_STORE']}/function"
         front_door = self.create("lazarus", code, 30)
         url = self.aws.create_function_url_config(FunctionName="lazarus", AuthType="NONE")
         # Its host name is that of AWS; the emulator has the same under a path.

@@ -3,7 +3,10 @@
 //! Every test runs against engines of its own, served on a free port of the loopback, through the
 //! generated client. Two variables choose what all of them run on:
 //! * `LAZARUS_TEST_SHAPE=function`: no cache, no timers in memory, no reservations: a function's life;
-//! * `LAZARUS_TEST_S3_URL=s3://bucket/prefix`: a bucket over the wire, in place of memory.
+//! * `LAZARUS_TEST_STORE`: `memory` (where it is missing), `file`, `embedded`, or the URL of a bucket such as
+//!   `s3://bucket/prefix`, under which each test has a prefix of its own.
+//!
+//! Tests that put faults into a store or damage what is in it have one in memory, whatever is chosen.
 
 #![allow(unreachable_pub, reason = "a test binary has no one to reach")]
 #![allow(

@@ -2,8 +2,9 @@
 
 use std::{
     net::SocketAddr,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -18,6 +19,7 @@ use lazarus::{
     workflow::Policy,
 };
 use object_store::{ObjectStore, memory::InMemory};
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::client::*;
@@ -29,19 +31,28 @@ pub enum Bucket {
     Memory(Arc<dyn ObjectStore>),
     /// By URL.
     Url(String),
+    /// An embedded store, opened once: its directory has one owner, which is this process.
+    Embedded(Arc<OnceCell<Store>>),
 }
 
 impl Bucket {
     /// An empty one, where the variables say.
     pub fn new() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        match std::env::var("LAZARUS_TEST_S3_URL") {
-            Ok(url) => {
-                let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                let random = SystemEnv.random();
-                Self::Url(format!("{}/{random:032x}-{number}", url.trim_end_matches('/')))
-            }
-            Err(_) => Self::Memory(Arc::new(InMemory::new())),
+        let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let chosen = variable("LAZARUS_TEST_STORE").or_else(|| variable("LAZARUS_TEST_S3_URL"));
+        match chosen.as_deref().unwrap_or("memory") {
+            "memory" => Self::Memory(Arc::new(InMemory::new())),
+            "file" => Self::Url(format!("file://{}", folder("file").display())),
+            "embedded" => Self::Embedded(Arc::default()),
+            url if url.contains("://") => Self::Url(format!(
+                "{}/{:032x}-{}",
+                url.trim_end_matches('/'),
+                SystemEnv.random(),
+                number()
+            )),
+            other => panic!(
+                "LAZARUS_TEST_STORE is {other:?}; it is memory, file, embedded or the URL of a bucket"
+            ),
         }
     }
 
@@ -50,16 +61,53 @@ impl Bucket {
         Self::Memory(objects)
     }
 
-    /// The bucket as one engine sees it.
+    /// The bucket as one engine of several sees it.
     pub async fn store(&self) -> Store {
+        let shared = Traits { ordered: true, exclusive: false };
         match self {
-            Self::Memory(objects) => {
-                let traits = Traits { ordered: true, exclusive: false };
-                Store::wrap(Arc::clone(objects), traits, "memory (shared)")
+            Self::Memory(objects) => Store::wrap(Arc::clone(objects), shared, "memory (shared)"),
+            Self::Url(url) => open(url).await,
+            Self::Embedded(store) => {
+                let owned = open_embedded(store).await;
+                Store::wrap(Arc::clone(owned.objects()), shared, "embedded (shared)")
             }
-            Self::Url(url) => Store::open(url, SystemEnv::shared()).await.expect("the store opens"),
         }
     }
+
+    /// The bucket as one engine sees it that is alone on it: an embedded store says then that it is.
+    pub async fn own(&self) -> Store {
+        match self {
+            Self::Memory(_) | Self::Url(_) => self.store().await,
+            Self::Embedded(store) => open_embedded(store).await.clone(),
+        }
+    }
+}
+
+async fn open_embedded(store: &OnceCell<Store>) -> &Store {
+    let make = || async { open(&format!("embedded:{}", folder("embedded").display())).await };
+    store.get_or_init(make).await
+}
+
+async fn open(url: &str) -> Store {
+    Store::open(url, SystemEnv::shared()).await.expect("the store opens")
+}
+
+/// A folder of its own for a bucket on the disk. It stays until the next run on this kind of store: an
+/// engine that was killed may still be writing when its test ends.
+fn folder(kind: &str) -> PathBuf {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    let home = HOME.get_or_init(|| {
+        let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("blackbox").join(kind);
+        drop(std::fs::remove_dir_all(&home));
+        home
+    });
+    home.join(number().to_string())
+}
+
+/// A number that no other bucket of this process has.
+fn number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A cluster's settings.
@@ -268,7 +316,7 @@ impl Drop for Instance {
 
 /// One engine on a bucket of its own.
 pub async fn lone_instance() -> Instance {
-    Instance::start(Bucket::new().store().await, &Setup::new()).await
+    Instance::start(Bucket::new().own().await, &Setup::new()).await
 }
 
 /// An address that leads to whatever the sender says at the time of a connection: a load balancer.

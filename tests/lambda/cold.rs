@@ -17,7 +17,7 @@ async fn a_cold_start_is_short() {
     for round in 0..=20 {
         let mut command = stage.bootstrap();
         // Over the wire, with TLS set up, where the variable names a bucket.
-        if let Ok(url) = std::env::var("LAZARUS_TEST_S3_URL") {
+        if let Ok(url) = std::env::var("LAZARUS_TEST_STORE") {
             command.env("LAZARUS_STORE", format!("{url}/cold"));
         }
         let begun = Instant::now();

@@ -1,8 +1,8 @@
 """The fixtures: a shared engine, engines of one's own, workers, clients; logs of all on a failure.
 
 `LAZARUS_BIN` names the binary (default: what `cargo build` made), `LAZARUS_TEST_STORE` a store
-(default: one embedded directory per engine), `LAZARUS_TEST_OPTIONS` more options of `serve`, for
-example `--cache 0 --no-near-timers`.
+(`embedded`, which is the default, or `file`: one directory per engine; or the URL of a bucket),
+`LAZARUS_TEST_OPTIONS` more options of `serve`, for example `--cache 0 --no-near-timers`.
 """
 
 from __future__ import annotations
@@ -32,13 +32,21 @@ _numbers = itertools.count(1)
 
 
 def _new_engine(folder: Path, options: tuple[str, ...]) -> Engine:
-    shared = os.environ.get("LAZARUS_TEST_STORE")
-    if shared:
-        store = f"{shared.rstrip('/')}/{uuid.uuid4().hex[:8]}"
-    else:
-        store = f"embedded:{folder / 'store'}"
     more = os.environ.get("LAZARUS_TEST_OPTIONS", "").split()
-    return Engine(folder, store, *options, *more)
+    return Engine(folder, _new_store(folder / "store"), *options, *more)
+
+
+def _new_store(folder: Path) -> str:
+    chosen = os.environ.get("LAZARUS_TEST_STORE") or "embedded"
+    if chosen == "embedded":
+        return f"embedded:{folder}"
+    if chosen == "file":
+        return f"file://{folder}"
+    if "://" in chosen:
+        return f"{chosen.rstrip('/')}/{uuid.uuid4().hex[:8]}"
+    raise pytest.UsageError(
+        f"LAZARUS_TEST_STORE is {chosen!r}; it is embedded, file or the URL of a bucket"
+    )
 
 
 def pytest_report_header() -> str:
