@@ -2,6 +2,7 @@
 # There is one build profile: what `demo` builds, `test` uses.
 
 SDK := .venv/sdk
+INFRA := .venv/infra
 PYTHON ?= python3
 # What `test-s3` starts, one after the other. These need no system package; others of ALL_SERVERS may.
 S3_SERVERS ?= ministack
@@ -16,7 +17,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
+.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-infra test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -26,7 +27,7 @@ help: ## what there is to make
 demo: build $(SDK)/.ready ## a workflow sleeps, its engine is killed, and it comes back (20 s)
 	@$(SDK)/bin/python scripts/demo.py
 
-test: test-rust test-sim test-function test-stores test-sdk test-s3 ## everything that must hold before a commit
+test: test-rust test-sim test-function test-stores test-sdk test-s3 test-infra ## everything that must hold before a commit
 
 test-rust: ## unit tests, the black-box suite, the store contract
 	cargo test --no-fail-fast
@@ -69,6 +70,9 @@ cold-start: ## the released binary as a function: its size, and under 50 ms from
 	LAZARUS_BOOTSTRAP=$(CURDIR)/target/release/lazarus LAZARUS_COLD_START_MS=50 \
 		$(PYTHON) localstack/ministack.py run \
 		cargo test --test lambda -- --exact cold::a_cold_start_is_short --nocapture
+
+test-infra: build $(INFRA)/.ready ## the templates on a local AWS that checks rights, the chart, the Dockerfile, the workflows
+	cd tests/infra && ../../$(INFRA)/bin/python -m pytest
 
 test-soak: ## a minute of the soak
 	@$(MAKE) --no-print-directory soak SOAK_SECONDS=60
@@ -117,4 +121,15 @@ clean: ## forget the Python environments and the servers (`cargo clean` forgets 
 $(SDK)/.ready: tests/sdk/requirements.txt
 	$(PYTHON) -m venv --clear $(SDK)
 	$(SDK)/bin/python $(PIP) tests/sdk/requirements.txt
+	touch $@
+
+$(S3)/.ready: localstack/requirements.txt
+	$(PYTHON) -m venv --clear $(S3)
+	$(S3)/bin/python $(PIP) localstack/requirements.txt
+	touch $@
+
+$(INFRA)/.ready: tests/infra/requirements.txt tests/infra/go-tools.sh
+	$(PYTHON) -m venv --clear $(INFRA)
+	$(INFRA)/bin/python $(PIP) tests/infra/requirements.txt
+	sh tests/infra/go-tools.sh $(INFRA)/go
 	touch $@
