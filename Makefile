@@ -123,11 +123,6 @@ $(SDK)/.ready: tests/sdk/requirements.txt
 	$(SDK)/bin/python $(PIP) tests/sdk/requirements.txt
 	touch $@
 
-$(S3)/.ready: localstack/requirements.txt
-	$(PYTHON) -m venv --clear $(S3)
-	$(S3)/bin/python $(PIP) localstack/requirements.txt
-	touch $@
-
 $(INFRA)/.ready: tests/infra/requirements.txt tests/infra/go-tools.sh
 	$(PYTHON) -m venv --clear $(INFRA)
 	$(INFRA)/bin/python $(PIP) tests/infra/requirements.txt
