@@ -165,6 +165,13 @@ def test_the_schedules_say_what_the_functions_understand(emulator: Emulator, sta
         assert "FunctionError" not in answer, said
 
 
+def test_the_wake_function_may_call_itself_and_no_other(emulator: Emulator, stack: Stack) -> None:
+    allowed = emulator.client("iam").get_role_policy(RoleName=stack.ids["WakeRole"], PolicyName="call-itself")
+    function = emulator.client("lambda").get_function(FunctionName=stack.ids["Wake"])["Configuration"]
+    statement = allowed["PolicyDocument"]["Statement"][0]
+    assert (statement["Action"], statement["Resource"]) == ("lambda:InvokeFunction", function["FunctionArn"])
+
+
 def test_an_execution_lives_behind_the_url(emulator: Emulator, stack: Stack) -> None:
     """The front door with the role of the template, on its bucket, under its policy."""
     url = stack.outputs["FrontDoorUrl"]
