@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the tools that come as Go modules into the folder $1. Without Go it says so and leaves them out:
-# the tests that need them say the same, and fail where CI is set. Helm takes two minutes the first time.
+# the tests that need them say the same and are skipped. Helm takes two minutes the first time.
 set -eu
 
 folder=$1
