@@ -109,7 +109,7 @@ struct Played {
 /// Plays one execution of `workload` on a warm instance whose workers wait for work.
 async fn play(workload: &Workload) -> Played {
     let setup = Setup { background: true, ..Setup::counted() };
-    let instance = Instance::start(Bucket::new().store().await, &setup).await;
+    let instance = Instance::start(Bucket::in_memory().store().await, &setup).await;
     let mut client = instance.client().await;
     let steps = steps(workload);
     let last = steps.last().expect("a step").name.clone();
@@ -364,7 +364,7 @@ async fn idle_hour(has_worker: bool) -> Requests {
 
 /// What the comparison of the clocks costs, which an instance makes each hour.
 async fn clocks() -> Requests {
-    let store = Bucket::Memory(Arc::new(InMemory::new())).store().await;
+    let store = Bucket::in_memory().store().await;
     store::compare_clocks(&store, &SystemEnv).await.expect("one clock");
     in_all(store.requests())
 }
@@ -379,7 +379,7 @@ async fn an_idle_hour_costs_what_is_reckoned() {
 
 #[tokio::test]
 async fn a_wake_schedule_costs_what_is_reckoned() {
-    let bucket = Bucket::Memory(Arc::new(InMemory::new()));
+    let bucket = Bucket::in_memory();
     store::layout(&bucket.store().await, None).await.expect("a new store");
     let store = bucket.store().await;
     let config = Config {
@@ -413,7 +413,7 @@ async fn costs(instance: &Instance, ask: impl AsyncFnOnce(Client)) -> Requests {
 
 #[tokio::test]
 async fn what_people_ask_costs_what_the_documentation_says() {
-    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let instance = Instance::start(Bucket::in_memory().store().await, &Setup::counted()).await;
     let mut client = instance.client().await;
     client.blueprint("ask", &[("ask", &[]), ("after", &["ask"])]).await;
     client.register("w0", &[]).await;

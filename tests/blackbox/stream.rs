@@ -129,7 +129,7 @@ impl Bare {
 
 #[tokio::test]
 async fn a_chain_of_ten_costs_12_put_and_its_outputs_are_the_next_inputs() {
-    let instance = Instance::start(Bucket::new().store().await, &Setup::counted()).await;
+    let instance = Instance::start(Bucket::in_memory().store().await, &Setup::counted()).await;
     let version = put_chain(&instance).await;
     let seen: Arc<Mutex<HashMap<String, Value>>> = Arc::default();
     let mut worker = worker::Worker::new(&format!("http://{}", instance.address), "rust-1")
