@@ -9,7 +9,7 @@ use super::{
     Calling, get, hasty, queue, serving, set,
     target::{Reply, Target, secret},
 };
-use crate::support::{Client, Instance};
+use crate::support::{Client, Instance, PATIENCE};
 
 async fn start_one(instance: &Instance) -> (Client, String) {
     let mut client = instance.client().await;
@@ -40,7 +40,15 @@ async fn a_target_that_is_down_is_left_alone_and_recovers_and_no_attempt_has_fai
         ids.push(client.execute("one", json!({})).await);
     }
     target.until(2).await;
-    let open = get(&instance).await;
+    // The target has answered; the engine may not have read it yet.
+    let begun = std::time::Instant::now();
+    let open = loop {
+        let open = get(&instance).await;
+        if !open.last_failure.is_empty() || begun.elapsed() > PATIENCE {
+            break open;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
     assert_eq!(open.last_failure, "answered 500 Internal Server Error");
     for id in &ids {
         client.until(id, State::ExecutionCompleted).await;
