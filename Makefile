@@ -13,6 +13,8 @@ ALL_REFUSED := rclone s3rver s3s-fs
 # What of the SDK suite runs over the wire: each kind of step, wait and rule, and a storm of kills.
 SDK_OVER_S3 := test_steps.py test_waits.py test_graph.py test_death.py::test_kill_9_at_any_moment_loses_and_repeats_nothing
 SDK_SUITE = cd tests/sdk && ../../$(SDK)/bin/python -m pytest
+# What the soak runs on: ministack needs nothing; ceph answers several at once.
+SOAK_SERVER ?= ministack
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
@@ -79,7 +81,7 @@ test-soak: ## a minute of the soak
 
 soak: ## real engines on S3 are killed, stopped and cut off for SOAK_SECONDS (300); SEED=7 replays their misfortunes
 	cargo test --no-run --test soak
-	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(PYTHON) localstack/ministack.py run \
+	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(PYTHON) localstack/$(SOAK_SERVER).py run \
 		cargo test --test soak -- --exact nothing_acknowledged_is_lost_duplicated_or_stuck --ignored --nocapture
 
 test-sim: ## 20,000 simulated histories, about 5 minutes on 2 cores
