@@ -117,7 +117,7 @@ async fn another_secret_is_refused_by_the_target_and_named_until_it_is_the_right
         if state.calling() == v1::Calling::NotBefore {
             break state;
         }
-        assert!(begun.elapsed() < crate::support::PATIENCE, "{state:?}");
+        assert!(begun.elapsed() < PATIENCE, "{state:?}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     assert_eq!(
@@ -142,7 +142,7 @@ async fn who_lacks_the_secret_takes_no_task_and_says_so() {
     let warnings = set(&instance, other).await.expect("a valid queue");
     let begun = std::time::Instant::now();
     while get(&instance).await.calling() != v1::Calling::Hindered {
-        assert!(begun.elapsed() < crate::support::PATIENCE, "it is not hindered");
+        assert!(begun.elapsed() < PATIENCE, "it is not hindered");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let missing = "this process has no secret `OTHER`";
