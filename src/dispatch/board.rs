@@ -387,19 +387,20 @@ impl Board {
         if inner.closed {
             return None;
         }
+        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
         for poller in submitters {
-            let name = poller.name();
-            if let Some(candidate) = inner.seated(&poller.worker, ready, now, self.lease) {
+            // One that reports from a stream waits in its own place meanwhile.
+            let is_its = |waiting: &Waiting| waiting.poller.worker == poller.worker;
+            if let Some(candidate) = inner.take_waiting(ready, now, self.lease, is_its) {
                 return Some(candidate);
             }
-            let may_reserve = inner
-                .polls
-                .get(&name)
-                .is_some_and(|poll| poll.no_reservation_until <= now && !poll.sits);
+            let name = poller.name();
+            let last = inner.polls.get(&name);
+            let may_reserve =
+                last.is_some_and(|poll| poll.no_reservation_until <= now && !poll.sits);
             let has_other = inner.held.get(&name).is_some_and(|held| {
                 held.iter().any(|held| held.reserved_until.is_some() || poller.is_one_slot())
             });
-            let last = inner.polls.get(&name);
             let record = last.and_then(|poll| poll.record.clone());
             let scope = last.and_then(|poll| poll.scope.clone());
             let poller = Poller { record, scope, ..poller.clone() };
@@ -410,7 +411,6 @@ impl Board {
                 return Some(Candidate { worker: poller.worker, fit, waiting: None });
             }
         }
-        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
         inner.take_waiting(ready, now, self.lease, |_| true)
     }
 
@@ -506,18 +506,6 @@ impl Inner {
             self.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
         }
         Wait { number, granted }
-    }
-
-    /// The poll of `worker` that waits while it reports, if there is one and it fits.
-    fn seated(
-        &mut self,
-        worker: &str,
-        ready: &Ready,
-        now: Timestamp,
-        lease: Duration,
-    ) -> Option<Candidate> {
-        let is_open = |waiting: &Waiting| !waiting.grant.is_closed();
-        self.take_waiting(ready, now, lease, |it| it.poller.worker == worker && is_open(it))
     }
 
     /// Takes the first poll that waits, fits and is `wanted` off the board.
