@@ -8,11 +8,11 @@ use object_store::{
     aws::{AmazonS3Builder, AmazonS3ConfigKey, AwsAuthorizer, AwsCredentialProvider},
     client::{HttpRequest, HttpRequestBody},
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use thiserror::Error;
 
-/// What stands in a path as it is: AWS's "unreserved" characters.
-const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use super::RESERVED;
+
 /// How long it may take until AWS has taken a call that nobody waits for.
 const SENT_WITHIN: Duration = Duration::from_secs(10);
 /// How long a connection may take.

@@ -10,3 +10,8 @@ mod signer;
 
 pub use functions::{CallError, Functions, SetupError};
 pub use signer::{Signer, invoke_url, region};
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
+
+/// What does not stand in a path as it is: all but AWS's "unreserved" characters.
+const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

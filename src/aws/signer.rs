@@ -14,12 +14,12 @@ use object_store::{
     aws::{AmazonS3Builder, AwsAuthorizer, AwsCredential, AwsCredentialProvider},
     client::HttpRequestBody,
 };
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use sha2::{Digest, Sha256};
 use url::Url;
 
-/// What stands in a path as it is: AWS's "unreserved" characters.
-const RESERVED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+use super::RESERVED;
+
 /// The Invoke API, as it has been since 2015.
 const INVOKE: &str = "/2015-03-31/functions";
 
