@@ -16,9 +16,9 @@ use lazarus::proto::{
 use serde_json::Value;
 use tonic::transport::Channel;
 
-/// How long anything may take before a test gives up on it: longer than the default guard and the scan
-/// that finds it, which bring back whatever was lost on the way.
-pub const PATIENCE: Duration = Duration::from_secs(90);
+/// How long anything may take before a test gives up on it: less than the default guard, which would
+/// bring back what was lost on the way and hide that.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A raw client of the worker protocol and of our own interface.
 #[derive(Clone, Debug)]
