@@ -8,94 +8,38 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    fmt,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::{Notify, oneshot};
 
-use super::{RESERVATION, RESERVATION_PENALTY, offers::Offer, workers::WorkerRecord};
-use crate::workflow::{Blueprint, Handle, Namespace, RunId, Task, TaskToken, Timestamp};
-
-/// Who polls.
-#[derive(Clone, Debug)]
-pub struct Poller {
-    /// The namespace.
-    pub namespace: Namespace,
-    /// The worker's id.
-    pub worker: String,
-    /// Its record; none: it is offered anything.
-    pub record: Option<Arc<WorkerRecord>>,
-    /// The tasks that an operator sends to it; none: it takes what its record says.
-    pub scope: Option<Scope>,
-    /// The connection it polls on.
-    pub connection: Option<String>,
-}
-
-/// The tasks that an operator sends to a poller, whatever its record says.
-#[derive(Clone)]
-pub struct Scope(Arc<Takes>);
-
-/// Whether it takes a step of a workflow; of no workflow: of one of which that is not known.
-type Takes = dyn Fn(Option<&str>, &str) -> bool + Send + Sync;
-
-impl Scope {
-    /// Of what `takes` says: of a workflow, where that is known, and a step.
-    pub fn new(takes: impl Fn(Option<&str>, &str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Arc::new(takes))
-    }
-
-    fn takes(&self, blueprint: Option<&Blueprint>, step: &str) -> bool {
-        (self.0)(blueprint.map(Blueprint::name), step)
-    }
-}
-
-impl fmt::Debug for Scope {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Scope")
-    }
-}
-
-impl Poller {
-    fn name(&self) -> Name {
-        (self.namespace.clone(), self.worker.clone())
-    }
-
-    fn is_one_slot(&self) -> bool {
-        self.record.as_ref().is_some_and(|record| record.is_one_slot())
-    }
-}
-
-/// A task that a worker may have.
-#[derive(Clone, Debug)]
-pub struct Ready {
-    /// The run and the commit that made the task ready.
-    pub offer: Offer,
-    /// The workflow, where this instance has it at hand.
-    pub blueprint: Option<Arc<Blueprint>>,
-    /// Workers that do not have the step, and until when they are not asked.
-    pub without: Vec<(String, Timestamp)>,
-    /// Whether the offer also stands in the store.
-    pub is_stored: bool,
-}
+use super::{
+    Match, Poller, RESERVATION, RESERVATION_PENALTY, Ready, Scope, WorkerRecord,
+    fit::{fit, has_all},
+};
+use crate::workflow::{Handle, Namespace, RunId, Task, TaskToken, Timestamp};
 
 /// A task in a worker's hands, or reserved for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
     /// The attempt, under a lease of this worker.
     pub token: TaskToken,
-    /// When an unfetched reservation is given up; none: the worker got it.
-    pub reserved_until: Option<Timestamp>,
+    /// How it came to be the worker's.
+    pub how: Hold,
 }
 
-/// How well a worker fits a task.
+/// How a task is a worker's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Match {
-    /// It has the step and every other of the workflow, or never said what it has.
-    Full,
-    /// It has the step, but not every step of the workflow.
-    Partial,
+pub enum Hold {
+    /// It waits for the worker's next poll; given up then.
+    Reserved(Timestamp),
+    /// A poll or a stream of the worker has it from this instance.
+    Delivered,
+    /// The log says so: an instance before this one handed it out, or a claim is about to.
+    Found,
+    /// Its report is being committed: the log still says that the worker has it, and nobody works at it.
+    Reported,
 }
 
 /// A worker chosen for a task, before the commit that gives it the lease.
@@ -208,46 +152,57 @@ impl Board {
     pub fn take_held(&self, poller: &Poller) -> Option<Held> {
         let mut inner = self.lock();
         let held = inner.held.get_mut(&poller.name())?;
-        let is_back = |held: &Held| held.reserved_until.is_some() || poller.is_one_slot();
-        let at = held.iter().position(is_back)?;
+        let at = held.iter().position(|held| held.is_for_next_poll(poller))?;
         held.remove(at)
     }
 
     /// Notes that `worker` holds a task. A poll of its that waits is told to look again: the task is
     /// reserved for it, or, of a worker that runs one at a time, it does not work at it.
     pub fn hold(&self, namespace: &Namespace, worker: &str, held: Held) {
-        let mut inner = self.lock();
-        let name = (namespace.clone(), worker.to_owned());
-        let all = inner.held.entry(name).or_default();
-        all.retain(|other| {
-            other.token.handle.run != held.token.handle.run || other.token.task != held.token.task
-        });
-        let is_reserved = held.reserved_until.is_some();
+        let is_reserved = held.is_reserved();
+        self.lock().hold(namespace, worker, held);
         if is_reserved {
             self.reserved.notify_one();
         }
-        all.push_back(held);
-        let looks = |waiting: &Waiting| {
-            waiting.poller.worker == worker
-                && waiting.poller.namespace == *namespace
-                && (is_reserved || waiting.poller.is_one_slot())
-        };
-        inner.wake(looks);
     }
 
     /// Notes that `worker` holds a task that was claimed for it; false: it does already, so that whoever
-    /// asks has found an offer that another poll of the worker has just claimed.
-    pub fn hold_claimed(&self, namespace: &Namespace, worker: &str, token: TaskToken) -> bool {
+    /// asks has found an offer that another poll of the worker has just claimed. `is_new`: the claim is
+    /// what gave the worker its lease. Then what was only found in the log is this very claim, seen
+    /// before it was noted here, and no other poll has the task.
+    pub fn hold_claimed(
+        &self,
+        namespace: &Namespace,
+        worker: &str,
+        token: TaskToken,
+        is_new: bool,
+    ) -> bool {
         let mut inner = self.lock();
         let all = inner.held.entry((namespace.clone(), worker.to_owned())).or_default();
-        let is_it = |held: &Held| {
-            held.token.handle.run == token.handle.run && held.token.task == token.task
-        };
-        if all.iter().any(is_it) {
-            return false;
+        match all.iter_mut().find(|held| held.is_of(&token)) {
+            Some(held) if is_new && held.how == Hold::Found => held.how = Hold::Delivered,
+            Some(_) => return false,
+            None => all.push_back(Held::delivered(token)),
         }
-        all.push_back(Held::delivered(token));
         true
+    }
+
+    /// Notes that `worker` holds a task, says the log; nothing where more is known of it here. Of a
+    /// worker that runs one at a time, a poll that waits is told to look again.
+    pub fn hold_found(&self, namespace: &Namespace, worker: &str, token: TaskToken) {
+        let mut inner = self.lock();
+        if !inner.held.values().flatten().any(|held| held.is_of(&token)) {
+            inner.hold(namespace, worker, Held { token, how: Hold::Found });
+        }
+    }
+
+    /// Notes that what became of a task of `worker` is about to be committed. Until that is over
+    /// nobody is handed the task, and the worker may be given another.
+    pub fn report(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
+        let mut inner = self.lock();
+        let all = inner.held.entry((namespace.clone(), worker.to_owned())).or_default();
+        all.retain(|held| !held.is_of(token));
+        all.push_back(Held { token: token.clone(), how: Hold::Reported });
     }
 
     /// Notes that `worker` no longer holds the task.
@@ -268,7 +223,7 @@ impl Board {
         inner.held.values().flatten().any(is_it)
     }
 
-    /// What `worker` holds, if its last poll came on `connection` (none: on any).
+    /// What `worker` holds and has not reported, if its last poll came on `connection` (none: on any).
     pub fn held_by(
         &self,
         namespace: &Namespace,
@@ -282,7 +237,8 @@ impl Board {
             .get(&name)
             .is_some_and(|poll| connection.is_none() || poll.connection.as_deref() == connection);
         let held = inner.held.get(&name).filter(|_| polls_here);
-        held.map(|held| held.iter().map(|held| held.token.clone()).collect()).unwrap_or_default()
+        let unreported = held.into_iter().flatten().filter(|held| held.how != Hold::Reported);
+        unreported.map(|held| held.token.clone()).collect()
     }
 
     /// The first ready task that `poller` may have.
@@ -398,9 +354,10 @@ impl Board {
             let last = inner.polls.get(&name);
             let may_reserve =
                 last.is_some_and(|poll| poll.no_reservation_until <= now && !poll.sits);
-            let has_other = inner.held.get(&name).is_some_and(|held| {
-                held.iter().any(|held| held.reserved_until.is_some() || poller.is_one_slot())
-            });
+            let has_other = inner
+                .held
+                .get(&name)
+                .is_some_and(|held| held.iter().any(|held| held.is_for_next_poll(poller)));
             let record = last.and_then(|poll| poll.record.clone());
             let scope = last.and_then(|poll| poll.scope.clone());
             let poller = Poller { record, scope, ..poller.clone() };
@@ -420,7 +377,7 @@ impl Board {
         let mut inner = self.lock();
         let mut expired = vec![];
         for (name, held) in &mut inner.held {
-            let is_over = |held: &Held| held.reserved_until.is_some_and(|until| until <= now);
+            let is_over = |held: &Held| held.reserved_until().is_some_and(|until| until <= now);
             while let Some(at) = held.iter().position(is_over) {
                 expired.extend(held.remove(at).map(|held| (name.clone(), held)));
             }
@@ -436,7 +393,7 @@ impl Board {
 
     /// When the next reservation is given up.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.lock().held.values().flatten().filter_map(|held| held.reserved_until).min()
+        self.lock().held.values().flatten().filter_map(Held::reserved_until).min()
     }
 
     /// Resolves once something was reserved since it was last asked.
@@ -494,6 +451,18 @@ impl Board {
 }
 
 impl Inner {
+    fn hold(&mut self, namespace: &Namespace, worker: &str, held: Held) {
+        let is_reserved = held.is_reserved();
+        let all = self.held.entry((namespace.clone(), worker.to_owned())).or_default();
+        all.retain(|other| !other.is_of(&held.token));
+        all.push_back(held);
+        self.wake(|waiting| {
+            waiting.poller.worker == worker
+                && waiting.poller.namespace == *namespace
+                && (is_reserved || waiting.poller.is_one_slot())
+        });
+    }
+
     /// Puts `poller` among those that wait; on a board that is closed it is told to leave.
     fn wait(&mut self, poller: &Poller) -> Wait {
         let (grant, granted) = oneshot::channel();
@@ -533,30 +502,13 @@ impl Inner {
         now: Timestamp,
         lease: Duration,
     ) -> Option<Match> {
-        let is_without =
-            ready.without.iter().any(|(worker, until)| *worker == poller.worker && *until > now);
-        if poller.namespace != ready.offer.handle.namespace || is_without {
-            return None;
-        }
-        if let Some(scope) = &poller.scope {
-            // An operator has said so: there is nothing to guess at.
-            let takes = scope.takes(ready.blueprint.as_deref(), &ready.offer.task.step);
-            return takes.then_some(Match::Full);
-        }
-        let Some(record) = &poller.record else { return Some(Match::Full) };
-        if !record.announces(&ready.offer.task.step) {
-            return None;
-        }
-        let Some(blueprint) = &ready.blueprint else { return Some(Match::Full) };
-        if announces_all(record, blueprint) {
-            return Some(Match::Full);
-        }
-        let full_is_near = self.polls.iter().any(|((namespace, _), poll)| {
-            *namespace == poller.namespace
-                && now.since(poll.at) < lease
-                && poll.record.as_ref().is_some_and(|record| announces_all(record, blueprint))
-        });
-        (!full_is_near).then_some(Match::Partial)
+        fit(poller, ready, now, |blueprint| {
+            self.polls.iter().any(|((namespace, _), poll)| {
+                *namespace == poller.namespace
+                    && now.since(poll.at) < lease
+                    && poll.record.as_ref().is_some_and(|record| has_all(record, blueprint))
+            })
+        })
     }
 
     fn wake(&mut self, fits: impl Fn(&Waiting) -> bool) {
@@ -588,10 +540,6 @@ impl Inner {
     }
 }
 
-fn announces_all(record: &WorkerRecord, blueprint: &Blueprint) -> bool {
-    !record.steps.is_empty() && blueprint.steps().iter().all(|step| record.announces(&step.name))
-}
-
 impl Waiting {
     /// Tells the poll what became of it; false when it has gone.
     pub fn grant(self, grant: Grant) -> bool {
@@ -602,16 +550,108 @@ impl Waiting {
 impl Held {
     /// A task that waits for the worker's next poll.
     pub fn reserved(token: TaskToken, now: Timestamp) -> Self {
-        Self { token, reserved_until: Some(now.after(RESERVATION)) }
+        Self { token, how: Hold::Reserved(now.after(RESERVATION)) }
     }
 
     /// A task that was handed to the worker.
     pub fn delivered(token: TaskToken) -> Self {
-        Self { token, reserved_until: None }
+        Self { token, how: Hold::Delivered }
+    }
+
+    /// Whether it waits for the worker's next poll.
+    pub fn is_reserved(&self) -> bool {
+        self.reserved_until().is_some()
+    }
+
+    fn reserved_until(&self) -> Option<Timestamp> {
+        match self.how {
+            Hold::Reserved(until) => Some(until),
+            Hold::Delivered | Hold::Found | Hold::Reported => None,
+        }
+    }
+
+    /// Whether the next poll of its worker gets it: a worker that runs one task at a time and polls
+    /// has dropped the one before.
+    fn is_for_next_poll(&self, poller: &Poller) -> bool {
+        match self.how {
+            Hold::Reserved(_) => true,
+            Hold::Delivered | Hold::Found => poller.is_one_slot(),
+            Hold::Reported => false,
+        }
+    }
+
+    fn is_of(&self, token: &TaskToken) -> bool {
+        self.token.handle.run == token.handle.run && self.token.task == token.task
     }
 
     /// The run and its commit that the token names.
     pub fn handle(&self) -> &Handle {
         &self.token.handle
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workflow::ExecutionId;
+
+    fn token(run: u128) -> TaskToken {
+        let execution = ExecutionId::known("e").expect("an id").key();
+        let run = RunId::from_random(run);
+        let handle =
+            Handle { namespace: Namespace::default(), execution, generation: 0, run, seq: 1 };
+        TaskToken { handle, task: Task { step: "a".into(), iteration: 1, attempt: 1 } }
+    }
+
+    fn board() -> (Board, Namespace) {
+        (Board::new(Duration::from_mins(5)), Namespace::default())
+    }
+
+    #[test]
+    fn of_two_polls_that_find_one_lease_one_has_the_task() {
+        for is_new in [[true, false], [false, true], [false, false]] {
+            let (board, namespace) = board();
+            let has = is_new.map(|is_new| board.hold_claimed(&namespace, "w", token(1), is_new));
+            assert_eq!(has, [true, false]);
+        }
+    }
+
+    #[test]
+    fn a_claim_that_was_seen_in_the_log_before_it_was_noted_has_the_task() {
+        let (board, namespace) = board();
+        board.hold_found(&namespace, "w", token(1));
+        assert!(board.hold_claimed(&namespace, "w", token(1), true), "nobody else has it");
+        assert!(!board.hold_claimed(&namespace, "w", token(1), false));
+        board.hold_found(&namespace, "w", token(1));
+        assert!(!board.hold_claimed(&namespace, "w", token(1), true), "it was handed out");
+    }
+
+    #[test]
+    fn what_is_being_reported_is_handed_to_nobody() {
+        let (board, namespace) = board();
+        board.hold_claimed(&namespace, "w", token(1), true);
+        board.report(&namespace, "w", &token(1));
+        assert!(
+            !board.hold_claimed(&namespace, "w", token(1), false),
+            "the log does not say so yet"
+        );
+        let poller = Poller {
+            namespace: namespace.clone(),
+            worker: "w".to_owned(),
+            record: None,
+            scope: None,
+            connection: None,
+        };
+        board.polled(&poller, Timestamp::default());
+        assert_eq!(board.take_held(&poller), None);
+        assert_eq!(board.held_by(&namespace, "w", None), []);
+    }
+
+    #[test]
+    fn what_an_instance_before_this_one_handed_out_is_not_handed_out_through_an_old_offer() {
+        let (board, namespace) = board();
+        board.hold_found(&namespace, "w", token(1));
+        assert!(!board.hold_claimed(&namespace, "w", token(1), false));
+        assert!(board.hold_claimed(&namespace, "w", token(2), false), "another run");
     }
 }

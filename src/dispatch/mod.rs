@@ -7,10 +7,12 @@
 //! guard brings the run back.
 
 mod board;
+mod fit;
 mod offers;
 mod workers;
 
-pub use board::{Board, Candidate, Grant, Held, Match, Poller, Ready, Scope, Wait, Waiting};
+pub use board::{Board, Candidate, Grant, Held, Wait, Waiting};
+pub use fit::{Match, Poller, Ready, Scope};
 pub use offers::{Offer, Offers, Scan};
 pub use workers::{WorkerRecord, Workers};
 

@@ -15,6 +15,7 @@ mod describe;
 mod effects;
 mod poll;
 mod push;
+mod report;
 mod resume;
 mod resurrect;
 mod retain;

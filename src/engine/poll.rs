@@ -1,4 +1,4 @@
-//! Gives tasks to workers that poll, and takes their results.
+//! Gives tasks to workers that poll.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,10 +7,7 @@ use futures::future::{Either, select};
 use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
 use crate::{
     dispatch::{Board, Grant, Held, Match, Offer, Poller, Ready, Wait},
-    workflow::{
-        Answer, Command, Handle, Namespace, Outcome, Phase, Rejection, Submission, Task, TaskToken,
-        Timestamp,
-    },
+    workflow::{Answer, Command, Handle, Namespace, Phase, Rejection, Task, TaskToken, Timestamp},
 };
 
 /// A waiting poll looks for itself at least this often, should it have missed a word.
@@ -146,7 +143,7 @@ impl Engine {
         while let Some(held) = self.inner.board.take_held(poller) {
             let token = held.token.clone();
             // What was handed out before may have its result through another instance by now.
-            let anew = held.reserved_until.is_none() && !self.inner.store.is_exclusive();
+            let anew = !held.is_reserved() && !self.inner.store.is_exclusive();
             // While it is read no other poll of the worker may take it; if this one is cut off, one may.
             let in_hand = InHand { board: &self.inner.board, poller, held: Some(held) };
             let delivered = self.deliver(poller, &token, anew).await;
@@ -250,9 +247,11 @@ impl Engine {
             Command::LeaseStep { task: task_of_command, worker: worker_of_command, partial };
         let claimed = self.handle(&handle, command).await;
         let outcome = match claimed {
-            Ok((_, handle)) => {
+            Ok((answer, handle)) => {
                 let token = TaskToken { handle, task };
-                self.inner.board.hold_claimed(namespace, worker, token.clone()).then_some(token)
+                let is_new = matches!(answer, Answer::Leased { .. });
+                let board = &self.inner.board;
+                board.hold_claimed(namespace, worker, token.clone(), is_new).then_some(token)
             }
             Err(error) if error.is_final() => {
                 if let Error::Rejected(Rejection::LacksStep { until, .. }) = error.whole() {
@@ -365,81 +364,6 @@ impl Engine {
             lease_until: call.until,
             created: now,
         }))
-    }
-
-    /// How an attempt ended. Answers once it is in the log; the same submission again gets the same
-    /// answer. Costs 1 PUT, in which the lease of the worker's next task rides.
-    ///
-    /// # Errors
-    ///
-    /// * [`Error::Rejected`]: another attempt's result counts, or the execution is closed.
-    /// * [`Error::NotFound`]: there is no such run.
-    /// * [`Error::Log`]: `Unknown` and `Unavailable`: send the same submission again.
-    pub async fn submit(
-        &self,
-        token: &TaskToken,
-        worker: &str,
-        submission: Submission,
-    ) -> Result<Answer, Error> {
-        self.submit_outcome(token, worker, Outcome::of(submission, &token.task.step)).await
-    }
-
-    /// As [`Engine::submit`], where the worker says what it means.
-    ///
-    /// # Errors
-    ///
-    /// As [`Engine::submit`].
-    pub async fn submit_outcome(
-        &self,
-        token: &TaskToken,
-        worker: &str,
-        outcome: Outcome,
-    ) -> Result<Answer, Error> {
-        let TaskToken { handle, task } = token;
-        let command =
-            Command::SubmitResult { task: task.clone(), worker: worker.to_owned(), outcome };
-        self.let_go(&handle.namespace, worker, token);
-        match self.handle(handle, command).await {
-            Ok((answer, _)) => Ok(answer),
-            Err(error) => {
-                if !error.is_final() {
-                    // The result is lost unless it is sent again: the worker's next poll says not.
-                    let held = Held::delivered(token.clone());
-                    self.inner.board.hold(&handle.namespace, worker, held);
-                }
-                Err(Error::Shared(error))
-            }
-        }
-    }
-
-    /// A worker's sign of life: extends the lease on `task`, or, without one, on all that it holds
-    /// here, if it polls on `connection`. Costs 1 PUT for a lease of which under half is left.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Log`]: by what the log says must be done.
-    pub async fn heartbeat(
-        &self,
-        namespace: &Namespace,
-        worker: &str,
-        task: Option<&TaskToken>,
-        connection: Option<&str>,
-    ) -> Result<(), Error> {
-        let tokens = match task {
-            Some(token) => vec![token.clone()],
-            None => self.inner.board.held_by(namespace, worker, connection),
-        };
-        for token in tokens {
-            let command =
-                Command::ExtendLease { task: token.task.clone(), worker: worker.to_owned() };
-            match self.handle(&token.handle, command).await {
-                Ok(_) => {}
-                // A lease that is gone can not be extended, and its worker can not help it.
-                Err(error) if error.is_final() => self.let_go(namespace, worker, &token),
-                Err(error) => return Err(Error::Shared(error)),
-            }
-        }
-        Ok(())
     }
 
     /// Offers to all what was reserved for a worker that did not come for it.

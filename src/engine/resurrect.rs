@@ -19,7 +19,6 @@ use futures::FutureExt;
 
 use super::{Engine, Error, Record, cache::Loaded, commit::DEADLINE, effects::Which};
 use crate::{
-    dispatch::Held,
     log::{self, Append},
     wake::{Entry, Resurrect, Woke},
     workflow::{Attention, Command, Draft, Handle},
@@ -197,7 +196,7 @@ impl Engine {
             return Ok(());
         }
         for (worker, token) in loaded.leased() {
-            self.inner.board.hold(&loaded.state.namespace, &worker, Held::delivered(token));
+            self.inner.board.hold_found(&loaded.state.namespace, &worker, token);
         }
         let stored = self.take_care_of(&loaded, Which::All);
         self.offer_in_store(stored);

@@ -120,8 +120,13 @@ pub enum Answer {
     Applied,
     /// It was applied before, or nothing was left to do.
     Unchanged,
-    /// The worker has the step to itself.
+    /// The worker has the step to itself, from this command on.
     Leased {
+        /// The end of the lease.
+        until: Timestamp,
+    },
+    /// The worker has had the step to itself before.
+    Holds {
         /// The end of the lease.
         until: Timestamp,
     },

@@ -165,7 +165,10 @@ impl Run {
     pub(crate) fn when(&mut self, command: Command) -> Vec<Event> {
         let (answers, events) = self.batch(&[command]);
         assert!(
-            matches!(answers[..], [Ok(Answer::Applied | Answer::Leased { .. })]),
+            matches!(
+                answers[..],
+                [Ok(Answer::Applied | Answer::Leased { .. } | Answer::Holds { .. })]
+            ),
             "{answers:?}"
         );
         events

@@ -125,14 +125,13 @@ impl Engine {
 
     /// Gives a task back that no worker has taken.
     async fn give_back(&self, lane: &Lane, token: &TaskToken, reason: &str) {
-        let (namespace, worker) = name(lane);
-        self.let_go(namespace, worker, token);
+        let (_, worker) = name(lane);
         let command = Command::ReturnTask {
             task: token.task.clone(),
             worker: worker.to_owned(),
             reason: reason.to_owned(),
         };
-        match self.handle(&token.handle, command).await {
+        match self.report(worker, token, command).await {
             Ok(_) => {}
             Err(error) if error.is_final() => too_late(token, &error),
             Err(error) => {

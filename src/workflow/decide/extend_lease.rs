@@ -33,7 +33,7 @@ pub(super) fn decide(
         return Ok(Answer::Unchanged);
     }
     draft.emit(Event::LeaseExtended { step, attempt, lease_until });
-    Ok(Answer::Leased { until: lease_until })
+    Ok(Answer::Holds { until: lease_until })
 }
 
 #[cfg(test)]
@@ -63,7 +63,7 @@ mod tests {
         run.at(LEASE_MS / 2 + 1);
         let until = LEASE_MS / 2 + 1 + LEASE_MS;
         let (answers, events) = run.batch(&[extend("a", 1, "w1")]);
-        assert_eq!(answers, [Ok(Answer::Leased { until: after(until) })]);
+        assert_eq!(answers, [Ok(Answer::Holds { until: after(until) })]);
         let lease_until = after(until);
         assert_eq!(events, [Event::LeaseExtended { step: "a".into(), attempt: 1, lease_until }]);
         run.at(until - 1).unchanged(Command::Wake);

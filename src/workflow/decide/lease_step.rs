@@ -47,7 +47,7 @@ pub(super) fn decide(
         Phase::Leased { worker: holder, until, .. }
             if attempt == open.attempt && holder == worker =>
         {
-            return Ok(Answer::Leased { until: *until });
+            return Ok(Answer::Holds { until: *until });
         }
         Phase::Leased { .. } | Phase::Sleeping { .. } | Phase::Approval { .. } => {
             return Err(not_ready());
@@ -114,7 +114,7 @@ mod tests {
     fn who_asks_again_has_the_lease_already() {
         let mut run = run(&[("a", &[])]);
         run.leased(&["a"]).at(9);
-        let answer = Answer::Leased { until: after(LEASE_MS) };
+        let answer = Answer::Holds { until: after(LEASE_MS) };
         assert_eq!(run.batch(&[lease("a", 1, "w1")]), (vec![Ok(answer)], vec![]));
     }
 
@@ -149,7 +149,7 @@ mod tests {
         );
         assert_eq!(run.state.open["a"].losses, 0, "no back-off: nothing was lost");
         let until = after(LEASE_MS + 1_000);
-        assert_eq!(run.batch(&[lease("a", 2, "w2")]).0, [Ok(Answer::Leased { until })]);
+        assert_eq!(run.batch(&[lease("a", 2, "w2")]).0, [Ok(Answer::Holds { until })]);
         run.given(succeed("a", 1));
     }
 
