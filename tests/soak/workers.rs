@@ -80,18 +80,20 @@ impl Finished {
 pub async fn work(shop: Shop, seed: u64, number: usize) {
     let chance = Chance::new(seed, &format!("worker {number}"));
     let worker = format!("worker-{number}");
-    let mut client = shop.gates.any(&chance);
+    let mut gate = shop.gates.any(&chance);
     loop {
         let timeout_ms = i32::try_from(POLL.as_millis()).expect("short");
         let request = wire::PollRequest { worker_id: worker.clone(), timeout_ms };
-        let polled = tokio::time::timeout(POLL_MAX, client.worker.poll_for_task(request)).await;
+        let polled =
+            tokio::time::timeout(POLL_MAX, gate.client.worker.poll_for_task(request)).await;
         match polled {
             Ok(Ok(task)) if !task.get_ref().task_id.is_empty() => {
                 shop.run(&chance, &worker, task.into_inner()).await;
             }
-            Ok(Ok(_)) => client = shop.gates.any(&chance),
+            Ok(Ok(_)) => gate = shop.gates.any(&chance),
             Ok(Err(_)) | Err(_) => {
-                client = shop.gates.any(&chance);
+                shop.gates.shun(&gate);
+                gate = shop.gates.any(&chance);
                 tokio::time::sleep(Duration::from_millis(chance.from(5, 100))).await;
             }
         }
