@@ -438,6 +438,13 @@ impl Board {
         inner.held.retain(|_, held| !held.is_empty());
     }
 
+    /// Tells the polls of a worker that wait to leave.
+    pub fn send_away(&self, namespace: &Namespace, worker: &str) {
+        self.lock().dismiss(|waiting| {
+            waiting.poller.worker == worker && waiting.poller.namespace == *namespace
+        });
+    }
+
     /// Tells every poll that waits to leave, and all that come after.
     pub fn close(&self) {
         let mut inner = self.lock();

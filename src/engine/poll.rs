@@ -45,13 +45,33 @@ impl Engine {
     ///
     /// [`Error::Log`]: by what the log says must be done; polling again is always right.
     pub async fn poll(&self, request: PollRequest) -> Result<Option<TaskForWorker>, Error> {
+        self.poll_while(request, || true).await
+    }
+
+    /// As [`Engine::poll`], while `is_wanted` says so: it is asked each second at least, and when the
+    /// worker's polls are sent away ([`Engine::send_away`]). A task that is the worker's by then is
+    /// given all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::poll`].
+    pub async fn poll_while(
+        &self,
+        request: PollRequest,
+        is_wanted: impl Fn() -> bool,
+    ) -> Result<Option<TaskForWorker>, Error> {
         let wait = request.wait;
         let poller = self.poller(request).await;
         if !self.inner.memory.is_on() {
             // What makes tasks ready is mostly another process, and this one may have stood still.
             self.inner.offers.look_now();
         }
-        self.next_task(&poller, wait).await
+        self.next_task_while(&poller, wait, is_wanted).await
+    }
+
+    /// Sends the polls of a worker away that wait, with nothing: it takes no more tasks.
+    pub fn send_away(&self, namespace: &Namespace, worker: &str) {
+        self.inner.board.send_away(namespace, worker);
     }
 
     /// Who polls, noted as one that does.
@@ -62,14 +82,6 @@ impl Engine {
         let poller = Poller { namespace, worker, record, scope: None, connection };
         self.inner.board.polled(&poller, now);
         poller
-    }
-
-    pub(super) async fn next_task(
-        &self,
-        poller: &Poller,
-        wait: Duration,
-    ) -> Result<Option<TaskForWorker>, Error> {
-        self.next_task_while(poller, wait, || true).await
     }
 
     /// The next task for a poller, while `is_wanted` says so: it is asked each second at least.

@@ -28,8 +28,8 @@ impl Engine {
         Seat { poller, wait }
     }
 
-    /// The task that the place was granted, or else the next one, as [`Engine::poll`] gives it within
-    /// `wait`. Cancel-safe; costs what a poll costs.
+    /// The task that the place was granted, or else the next one, as [`Engine::poll_while`] gives it
+    /// within `wait`. Cancel-safe; costs what a poll costs.
     ///
     /// # Errors
     ///
@@ -38,6 +38,7 @@ impl Engine {
         &self,
         seat: Seat,
         wait: Duration,
+        is_wanted: impl Fn() -> bool,
     ) -> Result<Option<TaskForWorker>, Error> {
         let Seat { poller, wait: seated } = seat;
         match self.last_grant(seated).await {
@@ -49,7 +50,7 @@ impl Engine {
             Grant::Leave => return Ok(None),
             Grant::Look => {}
         }
-        self.next_task(&poller, wait).await
+        self.next_task_while(&poller, wait, is_wanted).await
     }
 
     /// Takes back what this instance has handed to `worker`, but for what it is still at: for its next

@@ -8,6 +8,10 @@
 use std::{
     collections::{HashSet, VecDeque},
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -83,8 +87,9 @@ struct Session {
     inbound: Streaming<WorkRequest>,
     /// Whether the worker may still say something.
     is_open: bool,
-    /// Whether it takes no more tasks, or this instance gives none.
-    is_draining: bool,
+    /// Whether it takes no more tasks, or this instance gives none: but for those that a look has just
+    /// claimed, which nobody else would get before their lease ends.
+    is_draining: Arc<AtomicBool>,
     /// The tokens of what the worker is at.
     running: HashSet<String>,
     looks: FuturesUnordered<Look>,
@@ -117,7 +122,7 @@ impl Session {
             slots,
             inbound,
             is_open: true,
-            is_draining: false,
+            is_draining: Arc::default(),
             running: running.iter().map(TaskToken::to_string).collect(),
             looks: FuturesUnordered::new(),
             under_way: FuturesUnordered::new(),
@@ -147,7 +152,6 @@ impl Session {
                 Some(done) = self.under_way.next() => done.map(|done| self.answer(done)),
                 Some(found) = self.looks.next() => self.hand_out(found),
                 () = &mut shutting_down => {
-                    // Those that look are told to leave; what was reported is answered first.
                     self.drain();
                     self.leave_when_answered().await
                 }
@@ -158,19 +162,30 @@ impl Session {
 
     fn is_over(&self) -> bool {
         let is_answered = self.under_way.is_empty();
-        let may_end = self.is_draining && self.running.is_empty();
+        let may_end = self.is_draining() && self.running.is_empty() && self.looks.is_empty();
         is_answered && (may_end || !self.is_open)
+    }
+
+    fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::Relaxed)
+    }
+
+    /// What a look asks whether it is to go on.
+    fn is_wanted(&self) -> impl Fn() -> bool + Send + use<> {
+        let is_draining = Arc::clone(&self.is_draining);
+        move || !is_draining.load(Ordering::Relaxed)
     }
 
     /// One look for each slot that is free.
     fn look_for_tasks(&mut self) {
-        if self.is_draining || !self.is_open {
+        if self.is_draining() || !self.is_open {
             return;
         }
         let busy = self.running.len() + self.under_way.len() + self.looks.len();
         for _ in busy..self.slots {
             let (engine, request) = (self.door.engine().clone(), self.worker.clone());
-            self.looks.push(async move { engine.poll(request).await }.boxed());
+            let is_wanted = self.is_wanted();
+            self.looks.push(async move { engine.poll_while(request, is_wanted).await }.boxed());
         }
     }
 
@@ -225,7 +240,7 @@ impl Session {
             Err(error) => return self.answers.push_back(convert::work_ack(text, Err(error))),
         };
         let was_running = self.running.remove(&text);
-        let may_sit = was_running && !self.is_draining;
+        let may_sit = was_running && !self.is_draining();
         let seat = if may_sit {
             Some(Box::new(self.door.engine().sit(self.worker.clone()).await))
         } else {
@@ -263,20 +278,24 @@ impl Session {
         let Done::Reported { answer, seat } = done else { return };
         self.answers.push_back(answer);
         if let Some(seat) = seat {
-            let engine = self.door.engine().clone();
-            self.looks.push(async move { engine.poll_from(*seat, WAIT).await }.boxed());
+            let (engine, is_wanted) = (self.door.engine().clone(), self.is_wanted());
+            self.looks.push(async move { engine.poll_from(*seat, WAIT, is_wanted).await }.boxed());
         }
     }
 
     fn drain(&mut self) {
-        self.is_draining = true;
-        self.looks.clear();
+        self.is_draining.store(true, Ordering::Relaxed);
+        self.door.engine().send_away(&self.worker.namespace, &self.worker.worker);
     }
 
-    /// Answers what was reported, then ends the stream: another instance takes the rest.
+    /// Answers what was reported, and hands out what was claimed; then ends the stream: another
+    /// instance takes the rest.
     async fn leave_when_answered(&mut self) -> Result<(), Status> {
         while let Some(done) = self.under_way.next().await {
             self.answer(done?);
+        }
+        while let Some(found) = self.looks.next().await {
+            self.hand_out(found)?;
         }
         Err(Error::ShuttingDown.into())
     }

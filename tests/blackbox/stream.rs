@@ -19,6 +19,7 @@ use lazarus::{
     },
     worker::{self, Call, Failed, Output},
 };
+use object_store::memory::InMemory;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, sync::oneshot, task::JoinHandle};
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -26,6 +27,7 @@ use tonic::{Code, Streaming};
 
 use crate::{
     cost::on_the_way,
+    faulty::{Fault, FaultyStore, Op, Rule},
     support::{Bucket, Done, Instance, Setup, lone_instance},
 };
 
@@ -347,6 +349,30 @@ async fn never_are_more_tasks_out_than_there_are_slots_and_each_ack_is_for_what_
     bare.report(&two.token, &json!(1));
     assert_eq!(bare.ack().await.verdict(), Verdict::Recorded);
     assert_eq!(bare.hear_within(5_000).await, None, "the stream ends once everything is reported");
+}
+
+#[tokio::test]
+async fn what_is_claimed_while_a_worker_drains_is_still_handed_to_it() {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    let instance =
+        Instance::start(Bucket::over(faulty.objects()).store().await, &Setup::new()).await;
+    let mut client = instance.client().await;
+    client.blueprint("single", &[("only", &[])]).await;
+    let id = client.execute("single", json!({})).await;
+    faulty.plan(Rule::on(Op::Put, "run/", Fault::AnswerLate));
+    let mut bare = Bare::hello(&instance, 2, &[]).await;
+    while faulty.waiting() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    bare.say(work_request::Message::Drain(v1::Drain {}));
+    assert_eq!(bare.hear_within(300).await, None, "its claim is not in the log yet");
+    faulty.open();
+    let task = bare.task().await;
+    bare.report(&task.token, &json!(1));
+    assert_eq!(bare.ack().await.verdict(), Verdict::Recorded);
+    client.until(&id, State::ExecutionCompleted).await;
+    let ended = bare.hear.message().await.expect("no error");
+    assert_eq!(ended, None, "the stream ends once everything is reported");
 }
 
 #[tokio::test]
