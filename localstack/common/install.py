@@ -31,7 +31,8 @@ def python_environment(name: str, python: str = "") -> Path:
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
         _run([*pip, "--disable-pip-version-check", "--requirement", str(requirements)])
 
-    _once(folder, f"{python}\n{requirements.read_text()}", make)
+    # Its scripts name their interpreter in full: an environment that was moved has none that starts.
+    _once(folder, f"{folder.resolve()}\n{python}\n{requirements.read_text()}", make)
     return folder / "bin"
 
 

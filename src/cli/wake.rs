@@ -7,9 +7,9 @@ use clap::Args as Arguments;
 use super::{exit::Failure, instance, output, serving};
 use crate::{
     config::{PushArgs, Tunables, duration},
-    engine::{self, Caller, Engine},
+    engine::{self, Cadence, Caller, Engine, Part},
     env::Env,
-    workflow::Timestamp,
+    workflow::{Timestamp, WakeKind},
 };
 
 /// Do what is due on a store, then exit
@@ -34,7 +34,7 @@ pub(super) struct Args {
     push: PushArgs,
 }
 
-/// The pause between two looks, as in a server.
+/// The pause between two looks for tasks to push, while there are some.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest pause between two looks for tasks to push, while there are none: as a poll that waits.
 const LOOK_SLOW: Duration = Duration::from_secs(10);
@@ -116,11 +116,26 @@ async fn pushed(
     })
 }
 
+/// Timers each second and guards each 15 s until the time is over, as in a server; with no time for it,
+/// everything until nothing more is due.
 async fn ticks(engine: &Engine, span: Option<Duration>, env: &dyn Env) -> Result<Done, Failure> {
     let end = env.now().after(span.unwrap_or_default());
+    let mut cadence = Cadence::new(false);
     let mut done = Done::default();
     loop {
-        let progress = engine.tick().await.map_err(|error| {
+        let beat = cadence.next(env.now());
+        if done.passes > 0 && env.now().after(beat.wait) >= end {
+            return Ok(done);
+        }
+        env.sleep(beat.wait).await;
+        work_off(engine, &beat.kinds, &mut done).await?;
+    }
+}
+
+/// Passes until nothing more of `kinds` is due.
+async fn work_off(engine: &Engine, kinds: &[WakeKind], done: &mut Done) -> Result<(), Failure> {
+    loop {
+        let progress = engine.tick_part(kinds, Part::WHOLE).await.map_err(|error| {
             Failure::unavailable(
                 format_args!("{} wake-ups, then: {error}", done.fired),
                 "check the store; the next pass goes on where this one stopped",
@@ -128,12 +143,8 @@ async fn ticks(engine: &Engine, span: Option<Duration>, env: &dyn Env) -> Result
         })?;
         done.fired += progress.fired;
         done.passes += 1;
-        if progress.more {
-            continue;
+        if !progress.more {
+            return Ok(());
         }
-        if env.now().after(LOOK) > end {
-            return Ok(done);
-        }
-        env.sleep(LOOK).await;
     }
 }

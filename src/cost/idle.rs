@@ -5,6 +5,9 @@ use super::{Requests, Workload};
 /// How many scans an instance that stays up makes in an hour: 60 of the timers and 4 of the guards
 /// in each minute (`wake::Cadence`).
 const SCANS_AN_HOUR: u64 = 64 * 60;
+/// How many looks of `lazarus wake`, a second apart, there are from one look at the guards to the next
+/// (`wake::Cadence`).
+const LOOKS_A_GUARD_SCAN: u64 = 15;
 /// How often an instance looks for work in an hour while a worker waits there for some.
 const LOOKS_AN_HOUR: u64 = 6 * 60;
 /// How often a schedule that runs each minute does so in an hour.
@@ -32,8 +35,9 @@ impl Standing {
     /// What it asks of the store in an hour in which nothing runs.
     pub fn requests_an_hour(&self) -> Requests {
         let list = |count| Requests { list: count, ..Requests::default() };
-        // The layout, for the command and its engine; the timers and the guards.
-        let wake = Requests { get: 2, ..list(2 * self.wake_looks) } * WAKES_AN_HOUR;
+        // The layout, for the command and its engine; the timers, and now and then the guards.
+        let scans = self.wake_looks + self.wake_looks.div_ceil(LOOKS_A_GUARD_SCAN);
+        let wake = Requests { get: 2, ..list(scans) } * WAKES_AN_HOUR;
         (list(SCANS_AN_HOUR) + CLOCK) * self.instances
             + list(LOOKS_AN_HOUR) * (self.instances * u64::from(self.has_workers))
             + wake * u64::from(self.wake_looks > 0)
