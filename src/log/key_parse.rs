@@ -64,8 +64,10 @@ fn read(parts: &[&str]) -> Option<Key> {
 fn wake(shard: &str, kind: &str, entry: &str) -> Option<Key> {
     let kind = [WakeKind::Timer, WakeKind::Guard].into_iter().find(|it| it.word() == kind)?;
     let (due, rest) = entry.split_once('.')?;
-    let (handle, tries) = match rest.rsplit_once(".x") {
-        Some((handle, tries)) => (handle, tries.parse().ok()?),
+    // Only the last part says how often it was tried: an execution's id may begin with an x too.
+    let (handle, last) = rest.rsplit_once('.')?;
+    let (handle, tries) = match last.strip_prefix('x') {
+        Some(tries) => (handle, tries.parse().ok()?),
         None => (rest, 0),
     };
     let handle: Handle = handle.parse().ok()?;

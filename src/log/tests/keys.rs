@@ -143,10 +143,21 @@ fn prefixes_hold_their_keys() {
     holds(Key::dead_prefix(), Key::Dead { handle: handle("Order 17") });
 }
 
+#[test]
+fn an_id_may_look_like_the_end_of_a_wake_entry() {
+    let (shard, kind, due) = (3, WakeKind::Timer, Timestamp::from_millis(1_764_000_000_000));
+    for id in ["x", "x1", "x1.x2", "xylophone"] {
+        for tries in [0, 2] {
+            let key = Key::Wake { shard, kind, due, handle: handle(id), tries };
+            assert_eq!(Key::parse(&key.path()), Some(key));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_key_comes_back_from_its_path(
-        id in "\\PC{1,200}", name in "\\PC{1,9}", run: u128, n in 0..9_999_999_999_u64, small: u32,
+        id in "\\PC{1,200}|[ax.0-9]{1,5}", name in "\\PC{1,9}", run: u128, n in 0..9_999_999_999_u64, small: u32,
         due in 0..=DUE_MAX.as_millis(), tries in 0..30_u32,
     ) {
         let handle = Handle { run: RunId::from_random(run), ..handle(&id).at(n) };
