@@ -148,3 +148,89 @@ async fn work_off(engine: &Engine, kinds: &[WakeKind], done: &mut Done) -> Resul
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::future::BoxFuture;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::{
+        cost::{Requests, Standing},
+        store::{self, Store},
+        workflow::Policy,
+    };
+
+    /// A clock that stands still until it is moved.
+    #[derive(Debug)]
+    struct Stepped(watch::Sender<u64>);
+
+    impl Env for Stepped {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(*self.0.borrow())
+        }
+
+        fn uptime(&self) -> Duration {
+            Duration::from_millis(*self.0.borrow())
+        }
+
+        fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+            let (mut now, end) = (self.0.subscribe(), self.now().after(duration).as_millis());
+            Box::pin(async move {
+                now.wait_for(|now| *now >= end).await.expect("the clock outlives its sleepers");
+            })
+        }
+
+        fn random(&self) -> u128 {
+            u128::from(*self.0.borrow())
+        }
+    }
+
+    /// What one run of the command asks of a store on which nothing is due, but for its clock.
+    async fn of_a_run(span: Option<Duration>) -> (Done, Requests) {
+        let env = Arc::new(Stepped(watch::Sender::new(1_764_000_000_000)));
+        let shared: Arc<dyn Env> = env.clone();
+        let no_wait = "put=0ms".parse().unwrap();
+        // Slowed by nothing: it counts as a store that others share.
+        let store = Store::open("memory:", shared.clone()).await.unwrap().slowed(no_wait, &shared);
+        store::layout(&store, Some(1)).await.unwrap();
+        let before = store.requests();
+        store::layout(&store, None).await.unwrap();
+        let config = engine::Config {
+            policy: Policy::default(),
+            cache_bytes: 0,
+            near_timers: false,
+            reservations: false,
+            instance: "wake/test".to_owned(),
+        };
+        let engine = Engine::open(store.clone(), shared, config).await.unwrap();
+        let caller = serving::caller(&PushArgs { push_secrets: None }).unwrap();
+        let ticking = async {
+            loop {
+                for _ in 0..50 {
+                    tokio::task::yield_now().await;
+                }
+                env.0.send_modify(|now| *now += 1_000);
+            }
+        };
+        let done = tokio::select! {
+            biased;
+            done = passes(&engine, span, &caller, env.as_ref()) => done.unwrap(),
+            () = ticking => unreachable!("the clock goes on for ever"),
+        };
+        let asked = store.requests() - before;
+        let (put, get) = (asked.put(), asked.get());
+        (done, Requests { put, get, list: asked.list(), delete: asked.delete() })
+    }
+
+    #[tokio::test]
+    async fn a_wake_schedule_costs_what_is_reckoned() {
+        let looks = [(None, 1), (Some(20), 20), (Some(35), 35), (Some(55), 55)];
+        for (seconds, wake_looks) in looks {
+            let (done, asked) = of_a_run(seconds.map(Duration::from_secs)).await;
+            assert_eq!(u64::from(done.passes), wake_looks);
+            let standing = Standing { instances: 0, has_workers: false, wake_looks };
+            assert_eq!(standing.requests_an_hour(), asked * 60, "{wake_looks} looks");
+        }
+    }
+}

@@ -8,6 +8,9 @@ const SCANS_AN_HOUR: u64 = 64 * 60;
 /// How many looks of `lazarus wake`, a second apart, there are from one look at the guards to the next
 /// (`wake::Cadence`).
 const LOOKS_A_GUARD_SCAN: u64 = 15;
+/// And from one look at the push queues to the next, which it makes when they are half a minute old and
+/// it looks for tasks again.
+const LOOKS_A_QUEUE_SCAN: u64 = 34;
 /// How often an instance looks for work in an hour while a worker waits there for some.
 const LOOKS_AN_HOUR: u64 = 6 * 60;
 /// How often a schedule that runs each minute does so in an hour.
@@ -26,8 +29,8 @@ pub struct Standing {
     pub instances: u64,
     /// Whether workers wait for work at each of them.
     pub has_workers: bool,
-    /// How often `lazarus wake`, run each minute, looks: once, or 55 times with `--for 55s`; 0: it does
-    /// not run.
+    /// How often `lazarus wake`, run each minute, looks: once, or each second, 55 times, with `--for 55s`;
+    /// 0: it does not run.
     pub wake_looks: u64,
 }
 
@@ -35,9 +38,10 @@ impl Standing {
     /// What it asks of the store in an hour in which nothing runs.
     pub fn requests_an_hour(&self) -> Requests {
         let list = |count| Requests { list: count, ..Requests::default() };
-        // The layout, for the command and its engine; the timers, and now and then the guards.
-        let scans = self.wake_looks + self.wake_looks.div_ceil(LOOKS_A_GUARD_SCAN);
-        let wake = Requests { get: 2, ..list(scans) } * WAKES_AN_HOUR;
+        // The layout, for the command and its engine; the timers, and now and then guards and queues.
+        let guards = self.wake_looks.div_ceil(LOOKS_A_GUARD_SCAN);
+        let queues = 1 + self.wake_looks / LOOKS_A_QUEUE_SCAN;
+        let wake = Requests { get: 2, ..list(self.wake_looks + guards + queues) } * WAKES_AN_HOUR;
         (list(SCANS_AN_HOUR) + CLOCK) * self.instances
             + list(LOOKS_AN_HOUR) * (self.instances * u64::from(self.has_workers))
             + wake * u64::from(self.wake_looks > 0)

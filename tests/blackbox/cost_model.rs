@@ -377,31 +377,6 @@ async fn an_idle_hour_costs_what_is_reckoned() {
     assert_eq!(with_workers.requests_an_hour(), idle_hour(true).await + clocks);
 }
 
-#[tokio::test]
-async fn a_wake_schedule_costs_what_is_reckoned() {
-    let bucket = Bucket::in_memory();
-    store::layout(&bucket.store().await, None).await.expect("a new store");
-    let store = bucket.store().await;
-    let config = Config {
-        policy: Policy::default(),
-        cache_bytes: 0,
-        near_timers: false,
-        reservations: false,
-        instance: "wake/test".to_owned(),
-    };
-    // As `lazarus wake` does: it checks the layout, the engine takes it from there, and one pass.
-    store::layout(&store, None).await.expect("the layout");
-    let engine = Engine::open(store, SystemEnv::shared(), config).await.expect("it opens");
-    engine.tick().await.expect("a pass");
-    let of_a_minute = in_all(engine.store().requests());
-    let once = Standing { wake_looks: 1, ..NOTHING };
-    assert_eq!(once.requests_an_hour(), of_a_minute * 60);
-    engine.tick().await.expect("a second pass");
-    let of_a_minute = in_all(engine.store().requests());
-    let twice = Standing { wake_looks: 2, ..NOTHING };
-    assert_eq!(twice.requests_an_hour(), of_a_minute * 60);
-}
-
 /// A question or an order of a person, and what it costs.
 async fn costs(instance: &Instance, ask: impl AsyncFnOnce(Client)) -> Requests {
     instance.settle().await;
