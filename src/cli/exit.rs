@@ -93,7 +93,7 @@ fn meaning(code: Code) -> (Exit, &'static str) {
         ),
         Code::NotFound => (
             Exit::Refused,
-            "look with `lazarus list` and `lazarus blueprint list`, and check --namespace",
+            "look with `lazarus list`, `blueprint list` or `queue list`, and check --namespace",
         ),
         Code::FailedPrecondition | Code::AlreadyExists => {
             (Exit::Refused, "look at the execution with `lazarus status ID`")

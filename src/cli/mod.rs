@@ -265,6 +265,8 @@ mod tests {
             "queue set pdf --lambda a --url https://a.example/ --hmac-secret A",
             "queue set pdf --url https://a.example/ --hmac-secret A --sigv4 lambda",
             "queue set pdf --url https://a.example/ --hmac-secret A --callback",
+            "queue set pdf --lambda a --hmac-secret A",
+            "queue set pdf --lambda a --sigv4 lambda",
         ] {
             let words = std::iter::once("lazarus").chain(unclear.split(' '));
             assert!(Cli::try_parse_from(words).is_err(), "{unclear}");

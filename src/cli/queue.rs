@@ -76,11 +76,11 @@ struct Set {
     #[command(flatten)]
     to: To,
     /// Sign as Standard Webhooks has it (HMAC-SHA256), with the secret that engines have by this name
-    #[arg(long, value_name = "NAME", requires = "url")]
+    #[arg(long, value_name = "NAME", conflicts_with = "lambda")]
     hmac_secret: Option<String>,
     /// Sign with `SigV4`, as whoever the engine is on AWS: `lambda` for a function URL, `execute-api`
     /// for API Gateway
-    #[arg(long, value_name = "SERVICE", requires = "url", conflicts_with = "hmac_secret")]
+    #[arg(long, value_name = "SERVICE", conflicts_with_all = ["lambda", "hmac_secret"])]
     sigv4: Option<String>,
     /// The region of the function or of the signature [default: the engine's `AWS_REGION`]
     #[arg(long, value_name = "REGION", conflicts_with = "hmac_secret")]
