@@ -156,7 +156,7 @@ pub(super) fn raised(value: &Value) -> Result<Answer, Undelivered> {
     let (kind, message) = (text("errorType"), text("errorMessage"));
     let is_of_platform = kind.starts_with("Runtime.") || kind.starts_with("Sandbox.");
     if is_of_platform || kind.is_empty() {
-        return Err(Undelivered::because(format!("the function did not finish: {kind} {message}")));
+        return Err(Undelivered::because(format!("did not finish: {kind} {message}")));
     }
     let lines = |trace: &Value| match trace {
         Value::Array(lines) => {
@@ -247,9 +247,7 @@ mod tests {
         let killed = json!({"errorType": "Sandbox.Timedout", "errorMessage": "after 3.00 seconds"});
         assert_eq!(
             raised(&killed),
-            Err(Undelivered::because(
-                "the function did not finish: Sandbox.Timedout after 3.00 seconds"
-            ))
+            Err(Undelivered::because("did not finish: Sandbox.Timedout after 3.00 seconds"))
         );
         assert!(raised(&json!({"errorMessage": "RequestId: 1 Process exited"})).is_err());
     }

@@ -73,16 +73,15 @@ impl HttpCaller {
         let body = delivery.body();
         let (url, headers) = match &queue.target {
             Target::Http { url, auth } => {
-                let url =
-                    Url::parse(url).map_err(|error| Undelivered::because(error.to_string()))?;
+                let url = Url::parse(url).map_err(|error| uncalled(&error.to_string()))?;
                 let headers = describe(delivery);
                 let headers = self.authenticate(auth, &url, headers, delivery, &body, now).await;
-                (url, headers.map_err(Undelivered::because)?)
+                (url, headers.map_err(|why| uncalled(&why))?)
             }
             Target::Lambda { function, region, callback } => self
                 .invocation(function, region.as_deref(), *callback, &body)
                 .await
-                .map_err(Undelivered::because)?,
+                .map_err(|why| uncalled(&why))?,
         };
         let request = self.client.post(url).headers(headers).timeout(timeout).body(body);
         let response = request.send().await.map_err(|error| unanswered(&error, timeout))?;
@@ -245,6 +244,11 @@ async fn refused(mut response: Response) -> Undelivered {
     let body = if body.is_empty() { String::new() } else { format!(": {}", shown(&body)) };
     let undelivered = Undelivered::because(format!("answered {status}{advice}{body}"));
     Undelivered { pause: pause.map(Duration::from_secs), ..undelivered }
+}
+
+/// Nothing was sent, as this engine could not.
+fn uncalled(why: &str) -> Undelivered {
+    Undelivered::because(format!("was not called: {why}"))
 }
 
 fn unanswered(error: &reqwest::Error, timeout: Duration) -> Undelivered {
