@@ -7,7 +7,7 @@
 use axum::{
     Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, State},
+    extract::{DefaultBodyLimit, State, rejection::BytesRejection},
     http::StatusCode,
     routing::post,
 };
@@ -42,7 +42,11 @@ pub(super) fn router(door: FrontDoor) -> Router {
 
 type Reply = (StatusCode, [(&'static str, &'static str); 1], String);
 
-async fn result(State(door): State<FrontDoor>, body: Bytes) -> Reply {
+async fn result(State(door): State<FrontDoor>, body: Result<Bytes, BytesRejection>) -> Reply {
+    let body = match body {
+        Ok(body) => body,
+        Err(unread) => return unread_reply(&unread),
+    };
     let answered = async {
         let (token, worker, rest) = read(&body)?;
         let submission = engine::outcome(Value::Object(rest)).map_err(|fault| invalid(&fault))?;
@@ -55,7 +59,11 @@ async fn result(State(door): State<FrontDoor>, body: Bytes) -> Reply {
     reply(answered.await)
 }
 
-async fn heartbeat(State(door): State<FrontDoor>, body: Bytes) -> Reply {
+async fn heartbeat(State(door): State<FrontDoor>, body: Result<Bytes, BytesRejection>) -> Reply {
+    let body = match body {
+        Ok(body) => body,
+        Err(unread) => return unread_reply(&unread),
+    };
     let answered = async {
         let (token, worker, _) = read(&body)?;
         let heard = door.shielded(|engine| async move {
@@ -112,6 +120,14 @@ fn reply(answered: Result<Value, tonic::Status>) -> Reply {
         | Code::Unauthenticated => StatusCode::INTERNAL_SERVER_ERROR,
     };
     json_reply(code, &json!({"error": status.message()}))
+}
+
+/// For a body that is too long (413), or was cut off.
+fn unread_reply(unread: &BytesRejection) -> Reply {
+    json_reply(
+        unread.status(),
+        &json!({"error": format!("the body can not be read: {}", unread.body_text())}),
+    )
 }
 
 fn json_reply(code: StatusCode, value: &Value) -> Reply {

@@ -99,6 +99,10 @@ async fn a_worker_that_accepted_a_task_reports_by_the_tasks_id() {
     let (status, fault) = post(&instance, "/v1/tasks/result", &body(json!({"output": 1}))).await;
     assert_eq!(status, 400);
     assert!(fault["error"].as_str().is_some_and(|it| it.contains("unknown field `output`")));
+    let long = body(json!({"result": "a".repeat(8 << 20)}));
+    let (status, fault) = post(&instance, "/v1/tasks/result", &long).await;
+    assert_eq!(status, 413);
+    assert!(fault["error"].as_str().is_some_and(|it| it.contains("length limit")), "{fault}");
     for _ in 0..2 {
         let done = post(&instance, "/v1/tasks/result", &body(json!({"result": {"n": 1}}))).await;
         assert_eq!(done, (200, json!({"accepted": true, "message": ""})));
