@@ -178,7 +178,9 @@ async fn an_error_says_what_it_says_in_grpc() {
         ("/v1/executions/a/cancel", json!({"execution_id": "b"}), "`execution_id` is given twice"),
         ("/v1/executions/a/cancel?reason=x", json!({"reason": "y"}), "`reason` is given twice"),
         ("/v1/executions/a/cancel?execution_id=b", json!({}), "`execution_id` is given twice"),
-        ("/v1/executions/a/cancel?nothing=b", json!({}), "nothing"),
+        ("/v1/executions/a/cancel?executionId=b", json!({}), "given twice in the address"),
+        ("/v1/executions/a/cancel?nothing=b", json!({}), "the address is no CancelRequest"),
+        ("/v1/executions/%ff/cancel", json!({}), "UTF-8"),
     ] {
         let (status, error) = http.json("POST", path, body.clone()).await;
         assert_eq!((status, &error["code"]), (400, &json!("invalid_argument")), "{path} {error}");
@@ -207,10 +209,15 @@ async fn what_is_no_request_of_ours_is_told_so() {
         ("POST", describe, vec![("content-type", "application/connect+json")], 415),
         ("POST", describe, vec![json, ("content-encoding", "gzip")], 501),
         ("POST", "/lazarus.v1.TaskService/Work", vec![json], 501),
+        // `{}` is cut off in the middle of a field.
+        ("POST", describe, vec![("content-type", "application/proto")], 400),
     ] {
-        let (status, _, body) = http.send(verb, path, &headers, "{}").await;
+        let (status, kind, body) = http.send(verb, path, &headers, "{}").await;
         let body = String::from_utf8_lossy(&body).into_owned();
         assert_eq!(status, expected, "{verb} {path}: {body}");
+        if kind != "application/connect+json" {
+            assert!(body.starts_with("{\"code\":\""), "{verb} {path}: {body}");
+        }
     }
 }
 

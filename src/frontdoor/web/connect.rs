@@ -16,7 +16,7 @@ use http::{
     header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderName},
 };
 use prost::Message as _;
-use prost_reflect::MethodDescriptor;
+use prost_reflect::{DynamicMessage, MethodDescriptor};
 use tonic::{Code, Status};
 
 use super::{
@@ -99,8 +99,12 @@ async fn exchange(
     let body = if is_stream { envelope::opened(body).map_err(invalid)? } else { body };
     let is_json = matches!(speech, Speech::Json | Speech::ConnectJson);
     let message = if is_json {
-        json::read(method.input(), &body).map_err(invalid)?.encode_to_vec().into()
+        json::read("the body", &method.input(), &body).map_err(invalid)?.encode_to_vec().into()
     } else {
+        // A service calls what it can not decode INTERNAL, as if it were its own fault.
+        DynamicMessage::decode(method.input(), body.clone()).map_err(|error| {
+            invalid(format!("the body is no {}: {error}", method.input().name()))
+        })?;
         body
     };
     let mut answers = calls.call(path, &parts.headers, &parts.extensions, &message).await?;

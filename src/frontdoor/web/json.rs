@@ -4,10 +4,13 @@
 //! numbers as text, times as RFC 3339, `Struct` and `Value` as the JSON that they stand for. A field
 //! that nobody knows is refused.
 
-use std::{io, sync::LazyLock};
+use std::{collections::HashSet, fmt, io, sync::LazyLock};
 
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor};
-use serde::Serialize as _;
+use serde::{
+    Deserialize, Serialize as _,
+    de::{self, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::{
     Deserializer, Serializer,
     ser::{CompactFormatter, Formatter},
@@ -25,18 +28,55 @@ pub(super) fn method(path: &str) -> Option<MethodDescriptor> {
     POOL.get_service_by_name(service)?.methods().find(|it| it.name() == method)
 }
 
-/// The message that `json` says.
+/// The message that `json` says; `part` of a request is where it stands.
 ///
 /// # Errors
 ///
 /// What is wrong with it, for whoever sent it.
-pub(super) fn read(kind: MessageDescriptor, json: &[u8]) -> Result<DynamicMessage, String> {
-    let name = kind.name().to_owned();
-    let refused = |error: serde_json::Error| format!("the body is no {name} in JSON: {error}");
+pub(super) fn read(
+    part: &str,
+    kind: &MessageDescriptor,
+    json: &[u8],
+) -> Result<DynamicMessage, String> {
+    let refused =
+        |error: serde_json::Error| format!("{part} is no {} in JSON: {error}", kind.name());
     let mut input = Deserializer::from_slice(json);
-    let message = DynamicMessage::deserialize(kind, &mut input).map_err(refused)?;
+    let message = DynamicMessage::deserialize(kind.clone(), &mut input).map_err(refused)?;
     input.end().map_err(refused)?;
+    let Names(names) = serde_json::from_slice(json).map_err(refused)?;
+    let mut given = HashSet::new();
+    for name in &names {
+        let field = kind.get_field_by_json_name(name).or_else(|| kind.get_field_by_name(name));
+        if field.is_some_and(|field| !given.insert(field.number())) {
+            return Err(format!("`{name}` is given twice in {part}"));
+        }
+    }
     Ok(message)
+}
+
+/// The names in an object, each as often as it stands there: JSON lets the last one win, and so does
+/// the mapping of protobuf for the two spellings of a name.
+struct Names(Vec<String>);
+
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: de::Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        input.deserialize_map(Self(vec![]))
+    }
+}
+
+impl<'de> Visitor<'de> for Names {
+    type Value = Self;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some((name, IgnoredAny)) = map.next_entry()? {
+            self.0.push(name);
+        }
+        Ok(self)
+    }
 }
 
 /// The JSON of an encoded message.
@@ -80,7 +120,7 @@ mod tests {
     }
 
     fn again(json: &str) -> String {
-        let message = read(input(START), json.as_bytes()).unwrap().encode_to_vec();
+        let message = read("the body", &input(START), json.as_bytes()).unwrap().encode_to_vec();
         String::from_utf8(written(input(START), &message).unwrap()).unwrap()
     }
 
@@ -104,10 +144,24 @@ mod tests {
 
     #[test]
     fn what_is_no_message_is_told_so() {
-        let fault = |json: &str| read(input(START), json.as_bytes()).unwrap_err();
+        let fault = |json: &str| read("the body", &input(START), json.as_bytes()).unwrap_err();
         assert!(fault(r#"{"workflw":"a"}"#).contains("workflw"), "{}", fault(r#"{"workflw":"a"}"#));
         assert!(fault("[]").starts_with("the body is no StartRequest in JSON: "));
         assert!(fault("{} {}").contains("trailing"));
+    }
+
+    #[test]
+    fn a_field_that_is_given_twice_is_refused_in_either_spelling() {
+        for (json, name) in [
+            (r#"{"executionId":"a","executionId":"a"}"#, "executionId"),
+            (r#"{"executionId":"a","execution_id":"b"}"#, "execution_id"),
+            (r#"{"workflow":"w","input":{},"input":{"a":1}}"#, "input"),
+        ] {
+            let fault = read("the body", &input(START), json.as_bytes()).unwrap_err();
+            assert_eq!(fault, format!("`{name}` is given twice in the body"));
+        }
+        // What is in an input is the sender's own.
+        assert_eq!(again(r#"{"input":{"a":1,"a":2}}"#), r#"{"input":{"a":2}}"#);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use axum::{
     Router,
-    extract::{RawPathParams, Request},
+    extract::{RawPathParams, Request, rejection::RawPathParamsRejection},
     response::{IntoResponse as _, Response},
     routing::{MethodFilter, on},
 };
@@ -65,14 +65,24 @@ const ROUTES: [(MethodFilter, &str, &str); 12] = [
 
 /// The routes, each a call.
 pub(super) fn router(calls: &Calls) -> Router {
-    ROUTES.into_iter().fold(Router::new(), |router, (verb, path, call)| {
+    let router = ROUTES.into_iter().fold(Router::new(), |router, (verb, path, call)| {
         let calls = calls.clone();
-        let handler = move |named: RawPathParams, request: Request| async move {
-            answer(&calls, call, &named, request).await
+        let handler = move |named: Named, request: Request| async move {
+            match named {
+                Ok(named) => answer(&calls, call, &named, request).await,
+                Err(error) => refuse(Speech::Json, &invalid(error.body_text())),
+            }
         };
         router.route(path, on(verb, handler))
+    });
+    router.method_not_allowed_fallback(async || {
+        let what = "this route has no such verb; docs/http.md lists the routes";
+        refuse_as(StatusCode::METHOD_NOT_ALLOWED, &Status::unimplemented(what))
     })
 }
+
+/// What a path names, unless that is no text.
+type Named = Result<RawPathParams, RawPathParamsRejection>;
 
 async fn answer(
     calls: &Calls,
@@ -136,7 +146,7 @@ fn asked(
     body: &[u8],
 ) -> Result<Vec<u8>, Status> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    let given = json::read(kind.clone(), body).map_err(invalid)?;
+    let given = json::read("the body", kind, body).map_err(invalid)?;
     let query = form_urlencoded::parse(parts.uri.query().unwrap_or_default().as_bytes());
     let mut fields = Map::new();
     for (name, value) in named {
@@ -147,7 +157,7 @@ fn asked(
             return Err(invalid(format!("`{name}` is given twice, in the path and in the query")));
         }
     }
-    let also = json::read(kind.clone(), Value::Object(fields).to_string().as_bytes());
+    let also = json::read("the address", kind, Value::Object(fields).to_string().as_bytes());
     let also = also.map_err(invalid)?;
     if let Some(twice) = both(kind, &given, &also) {
         return Err(invalid(format!("`{twice}` is given twice, in the body and in the address")));
