@@ -50,8 +50,22 @@ pub fn words(given: impl IntoIterator<Item = OsString>, by_lambda: bool) -> Vec<
     words
 }
 
+/// What Lambda sets for each of its functions, and its runtime can not do without.
+const SET_BY_LAMBDA: [&str; 4] = [
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+];
+
 /// Answers events for as long as Lambda lets it.
 pub(super) async fn run(args: Args, env: Arc<dyn Env>) -> Result<(), Failure> {
+    if let Some(name) = SET_BY_LAMBDA.iter().find(|name| std::env::var_os(name).is_none()) {
+        return Err(Failure::usage(
+            format_args!("AWS Lambda did not start this process: {name} is not set"),
+            "use `lazarus serve`; docs/lambda.md says how the binary becomes a function",
+        ));
+    }
     let settings = Settings {
         store: args.store,
         shards: args.tunables.shards,

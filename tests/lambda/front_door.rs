@@ -78,3 +78,18 @@ fn files(folder: &std::path::Path) -> Vec<String> {
     };
     entries.flat_map(inside).collect()
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_lambda_did_not_start_says_so() {
+    let stage = Stage::new().await;
+    for lacks in ["AWS_LAMBDA_RUNTIME_API", "AWS_LAMBDA_FUNCTION_NAME"] {
+        let mut command = stage.bootstrap();
+        let ended = command.arg("lambda").env_remove(lacks).output().expect("it ends");
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains(&format!("did not start this process: {lacks} is not set")),
+            "{said}"
+        );
+    }
+}
