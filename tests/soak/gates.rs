@@ -30,7 +30,7 @@ const SHUNNED: Duration = Duration::from_secs(2);
 /// A client of each engine.
 #[derive(Clone, Debug)]
 pub struct Gates {
-    gates: Vec<Gate>,
+    all: Vec<Gate>,
     ledger: Arc<Ledger>,
     begun: Instant,
 }
@@ -49,16 +49,16 @@ impl Gates {
             client: Client::connect(*address),
             shunned_until: Arc::default(),
         };
-        Self { gates: addresses.iter().map(gate).collect(), ledger, begun: Instant::now() }
+        Self { all: addresses.iter().map(gate).collect(), ledger, begun: Instant::now() }
     }
 
     /// The gate of an engine that chance picks among those that answered of late, or else among all.
     pub fn any(&self, chance: &Chance) -> Gate {
         let now = self.now_ms();
         let is_open = |gate: &&Gate| gate.shunned_until.load(Ordering::Relaxed) <= now;
-        let mut open: Vec<&Gate> = self.gates.iter().filter(is_open).collect();
+        let mut open: Vec<&Gate> = self.all.iter().filter(is_open).collect();
         if open.is_empty() {
-            open = self.gates.iter().collect();
+            open = self.all.iter().collect();
         }
         open[chance.index(open.len())].clone()
     }
