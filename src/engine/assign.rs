@@ -138,10 +138,12 @@ impl Assigned {
         let now = engine.inner.env.now();
         for (Candidate { worker, waiting, .. }, task) in self.0 {
             let token = TaskToken { handle: handle.clone(), task };
+            if waiting.is_some() {
+                // Before the poll hears of it: it may have reported the task a moment later.
+                engine.inner.board.hold(&state.namespace, &worker, Held::delivered(token.clone()));
+            }
             let is_handed = waiting.is_some_and(|poll| poll.grant(Grant::Task(token.clone())));
-            if is_handed {
-                engine.inner.board.hold(&state.namespace, &worker, Held::delivered(token));
-            } else {
+            if !is_handed {
                 // It was reserved, or the poll is gone by now.
                 engine.keep_for_next_poll(&state.namespace, &worker, token, now);
             }

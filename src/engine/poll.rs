@@ -154,8 +154,9 @@ impl Engine {
     async fn take_back(&self, poller: &Poller) -> Result<Option<TaskForWorker>, Error> {
         while let Some(held) = self.inner.board.take_held(poller) {
             let token = held.token.clone();
-            // What was handed out before may have its result through another instance by now.
-            let anew = !held.is_reserved() && !self.inner.store.is_exclusive();
+            // What was handed out before may have its result by now, through another instance or from
+            // another poll; and a run that closed is not in memory.
+            let anew = !held.is_reserved();
             // While it is read no other poll of the worker may take it; if this one is cut off, one may.
             let in_hand = InHand { board: &self.inner.board, poller, held: Some(held) };
             let delivered = self.deliver(poller, &token, anew).await;
@@ -186,8 +187,9 @@ impl Engine {
         // The commit is finished, and the task noted as held, even if this poll is cut off.
         let claimed =
             self.finish(async move { engine.claim_whole(&namespace, &worker, ready, fit).await });
-        let Some(token) = claimed.await? else { return Ok(None) };
-        self.deliver(poller, &token, false).await
+        let Some((token, is_new)) = claimed.await? else { return Ok(None) };
+        // Another poll may have had it before this one, and reported it meanwhile.
+        self.deliver(poller, &token, !is_new).await
     }
 
     /// The task under a token that is the poller's, noted as handed out. One that can not be read now
@@ -245,13 +247,14 @@ impl Engine {
         Ok(Some((ready, fit)))
     }
 
+    /// Puts the claim into the log: the task, and whether this claim is what gave the worker its lease.
     async fn claim_whole(
         &self,
         namespace: &Namespace,
         worker: &str,
         ready: Ready,
         fit: Match,
-    ) -> Result<Option<TaskToken>, Error> {
+    ) -> Result<Option<(TaskToken, bool)>, Error> {
         let Offer { handle, task } = ready.offer.clone();
         let (task_of_command, worker_of_command) = (task.clone(), worker.to_owned());
         let partial = fit == Match::Partial;
@@ -263,7 +266,8 @@ impl Engine {
                 let token = TaskToken { handle, task };
                 let is_new = matches!(answer, Answer::Leased { .. });
                 let board = &self.inner.board;
-                board.hold_claimed(namespace, worker, token.clone(), is_new).then_some(token)
+                let has_it = board.hold_claimed(namespace, worker, token.clone(), is_new);
+                has_it.then_some((token, is_new))
             }
             Err(error) if error.is_final() => {
                 if let Error::Rejected(Rejection::LacksStep { until, .. }) = error.whole() {
