@@ -7,7 +7,8 @@
 //!   most once: its newer poll says that nobody listens to the older one any more.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    cell::RefCell,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -16,7 +17,8 @@ use tokio::sync::{Notify, oneshot};
 
 use super::{
     Match, Poller, RESERVATION, RESERVATION_PENALTY, Ready, Scope, WorkerRecord,
-    fit::{fit, has_all},
+    fit::{Fits, fit},
+    hands::Hands,
 };
 use crate::workflow::{Handle, Namespace, RunId, Task, TaskToken, Timestamp};
 
@@ -79,17 +81,22 @@ pub enum Grant {
     Leave,
 }
 
-type Name = (Namespace, String);
+/// What a worker is known by.
+pub(super) type Name = (Namespace, String);
 
 #[derive(Debug, Default)]
 struct Inner {
     ready: VecDeque<Ready>,
     waiting: VecDeque<(u64, Waiting)>,
     waits: u64,
-    /// In order, so that reservations are given up in one order.
-    held: BTreeMap<Name, VecDeque<Held>>,
+    /// At how many that wait those are cleared away that have gone.
+    sweep_at: usize,
+    held: Hands,
+    fits: RefCell<Fits>,
     /// When each worker last polled here, on which connection, and since when it gets no reservation.
     polls: HashMap<Name, LastPoll>,
+    /// When those were last cleared away that have not polled for long.
+    polls_swept: Timestamp,
     closed: bool,
 }
 
@@ -108,6 +115,10 @@ struct LastPoll {
 const READY_MAX: usize = 100_000;
 /// How long a worker that stopped polling is remembered.
 const FORGET_AFTER: Duration = Duration::from_hours(1);
+/// How often it is looked for such workers, at most.
+const SWEEP_EVERY: Duration = Duration::from_mins(1);
+/// With fewer polls that wait nobody looks for those that have gone.
+const SWEEP_MIN: usize = 64;
 
 /// The board of one instance.
 #[derive(Debug)]
@@ -128,7 +139,10 @@ impl Board {
     pub fn polled(&self, poller: &Poller, now: Timestamp) {
         let mut inner = self.lock();
         let name = poller.name();
-        inner.polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
+        if now.since(inner.polls_swept) >= SWEEP_EVERY {
+            inner.polls_swept = now;
+            inner.polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
+        }
         let before = inner.polls.get(&name);
         let poll = LastPoll {
             at: now,
@@ -140,7 +154,7 @@ impl Board {
         };
         inner.polls.insert(name, poll);
         if poller.is_one_slot() {
-            inner.dismiss(|waiting| {
+            inner.send(&Grant::Leave, |waiting| {
                 waiting.poller.worker == poller.worker
                     && waiting.poller.namespace == poller.namespace
             });
@@ -150,10 +164,7 @@ impl Board {
     /// The next task that is `poller`'s already: reserved for it, or handed to it before and, as a
     /// worker that runs one task at a time polls again, dropped by it.
     pub fn take_held(&self, poller: &Poller) -> Option<Held> {
-        let mut inner = self.lock();
-        let held = inner.held.get_mut(&poller.name())?;
-        let at = held.iter().position(|held| held.is_for_next_poll(poller))?;
-        held.remove(at)
+        self.lock().held.take_first(&poller.name(), |held| held.is_for_next_poll(poller))
     }
 
     /// Notes that `worker` holds a task. A poll of its that waits is told to look again: the task is
@@ -178,11 +189,11 @@ impl Board {
         is_new: bool,
     ) -> bool {
         let mut inner = self.lock();
-        let all = inner.held.entry((namespace.clone(), worker.to_owned())).or_default();
-        match all.iter_mut().find(|held| held.is_of(&token)) {
+        let name = (namespace.clone(), worker.to_owned());
+        match inner.held.get_mut(&name, token.handle.run, &token.task) {
             Some(held) if is_new && held.how == Hold::Found => held.how = Hold::Delivered,
             Some(_) => return false,
-            None => all.push_back(Held::delivered(token)),
+            None => inner.held.put(&name, Held::delivered(token)),
         }
         true
     }
@@ -191,7 +202,7 @@ impl Board {
     /// worker that runs one at a time, a poll that waits is told to look again.
     pub fn hold_found(&self, namespace: &Namespace, worker: &str, token: TaskToken) {
         let mut inner = self.lock();
-        if !inner.held.values().flatten().any(|held| held.is_of(&token)) {
+        if !inner.held.holds(token.handle.run, &token.task) {
             inner.hold(namespace, worker, Held { token, how: Hold::Found });
         }
     }
@@ -199,28 +210,19 @@ impl Board {
     /// Notes that what became of a task of `worker` is about to be committed. Until that is over
     /// nobody is handed the task, and the worker may be given another.
     pub fn report(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
-        let mut inner = self.lock();
-        let all = inner.held.entry((namespace.clone(), worker.to_owned())).or_default();
-        all.retain(|held| !held.is_of(token));
-        all.push_back(Held { token: token.clone(), how: Hold::Reported });
+        let name = (namespace.clone(), worker.to_owned());
+        self.lock().held.put(&name, Held { token: token.clone(), how: Hold::Reported });
     }
 
     /// Notes that `worker` no longer holds the task.
     pub fn release(&self, namespace: &Namespace, worker: &str, run: RunId, task: &Task) {
-        let mut inner = self.lock();
         let name = (namespace.clone(), worker.to_owned());
-        let Some(held) = inner.held.get_mut(&name) else { return };
-        held.retain(|held| held.token.handle.run != run || held.token.task != *task);
-        if held.is_empty() {
-            inner.held.remove(&name);
-        }
+        self.lock().held.remove(&name, run, task);
     }
 
     /// Whether somebody here holds the task, or has it reserved.
     pub fn is_held(&self, run: RunId, task: &Task) -> bool {
-        let inner = self.lock();
-        let is_it = |held: &Held| held.token.handle.run == run && held.token.task == *task;
-        inner.held.values().flatten().any(is_it)
+        self.lock().held.holds(run, task)
     }
 
     /// What `worker` holds and has not reported, if its last poll came on `connection` (none: on any).
@@ -236,8 +238,10 @@ impl Board {
             .polls
             .get(&name)
             .is_some_and(|poll| connection.is_none() || poll.connection.as_deref() == connection);
-        let held = inner.held.get(&name).filter(|_| polls_here);
-        let unreported = held.into_iter().flatten().filter(|held| held.how != Hold::Reported);
+        if !polls_here {
+            return vec![];
+        }
+        let unreported = inner.held.by(&name).filter(|held| held.how != Hold::Reported);
         unreported.map(|held| held.token.clone()).collect()
     }
 
@@ -255,10 +259,11 @@ impl Board {
         if inner.closed {
             return Err(inner.wait(poller));
         }
-        let fits: Vec<Option<Match>> =
-            inner.ready.iter().map(|ready| inner.fit(poller, ready, now, self.lease)).collect();
-        if let Some(at) = fits.iter().position(Option::is_some)
-            && let (Some(ready), Some(fit)) = (inner.ready.remove(at), fits[at])
+        let fit_of = |ready| inner.fit(poller, ready, now, self.lease);
+        let fitting = inner.ready.iter().enumerate();
+        let fitting = fitting.filter_map(|(at, ready)| Some((at, fit_of(ready)?))).next();
+        if let Some((at, fit)) = fitting
+            && let Some(ready) = inner.ready.remove(at)
         {
             return Ok((ready, fit));
         }
@@ -312,21 +317,13 @@ impl Board {
             inner.ready.pop_front();
         }
         inner.ready.push_back(ready);
-        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
         let ready = inner.ready.back().cloned();
-        let lease = self.lease;
-        let fitting: Vec<u64> = inner
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| {
-                ready
-                    .as_ref()
-                    .is_some_and(|ready| inner.fit(&waiting.poller, ready, now, lease).is_some())
-            })
-            .map(|(number, _)| *number)
-            .take(1)
-            .collect();
-        inner.wake_numbers(&fitting);
+        let fitting = ready.and_then(|ready| inner.waiting_for(&ready, now, self.lease, |_| true));
+        if let Some((at, _)) = fitting
+            && let Some((_, waiting)) = inner.waiting.remove(at)
+        {
+            waiting.grant(Grant::Look);
+        }
     }
 
     /// Chooses a worker for a task that is about to become ready: `submitters` (whose next poll comes
@@ -343,7 +340,6 @@ impl Board {
         if inner.closed {
             return None;
         }
-        inner.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
         for poller in submitters {
             // One that reports from a stream waits in its own place meanwhile.
             let is_its = |waiting: &Waiting| waiting.poller.worker == poller.worker;
@@ -354,17 +350,13 @@ impl Board {
             let last = inner.polls.get(&name);
             let may_reserve =
                 last.is_some_and(|poll| poll.no_reservation_until <= now && !poll.sits);
-            let has_other = inner
-                .held
-                .get(&name)
-                .is_some_and(|held| held.iter().any(|held| held.is_for_next_poll(poller)));
+            if !may_reserve || inner.held.by(&name).any(|held| held.is_for_next_poll(poller)) {
+                continue;
+            }
             let record = last.and_then(|poll| poll.record.clone());
             let scope = last.and_then(|poll| poll.scope.clone());
             let poller = Poller { record, scope, ..poller.clone() };
-            if may_reserve
-                && !has_other
-                && let Some(fit) = inner.fit(&poller, ready, now, self.lease)
-            {
+            if let Some(fit) = inner.fit(&poller, ready, now, self.lease) {
                 return Some(Candidate { worker: poller.worker, fit, waiting: None });
             }
         }
@@ -375,25 +367,18 @@ impl Board {
     /// which gets no other for a while.
     pub fn expired_reservations(&self, now: Timestamp) -> Vec<(Name, Held)> {
         let mut inner = self.lock();
-        let mut expired = vec![];
-        for (name, held) in &mut inner.held {
-            let is_over = |held: &Held| held.reserved_until().is_some_and(|until| until <= now);
-            while let Some(at) = held.iter().position(is_over) {
-                expired.extend(held.remove(at).map(|held| (name.clone(), held)));
-            }
-        }
+        let expired = inner.held.take_expired(now);
         for (name, _) in &expired {
             if let Some(poll) = inner.polls.get_mut(name) {
                 poll.no_reservation_until = now.after(RESERVATION_PENALTY);
             }
         }
-        inner.held.retain(|_, held| !held.is_empty());
         expired
     }
 
     /// When the next reservation is given up.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.lock().held.values().flatten().filter_map(Held::reserved_until).min()
+        self.lock().held.all().filter_map(Held::reserved_until).min()
     }
 
     /// Resolves once something was reserved since it was last asked.
@@ -403,7 +388,7 @@ impl Board {
 
     /// Tells the polls that wait to look again: something may be on offer in the store.
     pub fn look(&self) {
-        self.lock().wake(|_| true);
+        self.lock().send(&Grant::Look, |_| true);
     }
 
     /// Whether anybody has polled here in `namespace` of late.
@@ -432,10 +417,7 @@ impl Board {
     pub fn forget(&self, run: RunId) {
         let mut inner = self.lock();
         inner.ready.retain(|ready| ready.offer.handle.run != run);
-        for held in inner.held.values_mut() {
-            held.retain(|held| held.token.handle.run != run);
-        }
-        inner.held.retain(|_, held| !held.is_empty());
+        inner.held.forget(run);
     }
 
     /// Tells the polls of a worker that wait to leave.
@@ -449,7 +431,7 @@ impl Board {
     pub fn close(&self) {
         let mut inner = self.lock();
         inner.closed = true;
-        inner.dismiss(|_| true);
+        inner.send(&Grant::Leave, |_| true);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -460,13 +442,11 @@ impl Board {
 impl Inner {
     fn hold(&mut self, namespace: &Namespace, worker: &str, held: Held) {
         let is_reserved = held.is_reserved();
-        let all = self.held.entry((namespace.clone(), worker.to_owned())).or_default();
-        all.retain(|other| !other.is_of(&held.token));
-        all.push_back(held);
-        self.wake(|waiting| {
-            waiting.poller.worker == worker
+        self.held.put(&(namespace.clone(), worker.to_owned()), held);
+        self.send(&Grant::Look, |waiting| {
+            (is_reserved || waiting.poller.is_one_slot())
+                && waiting.poller.worker == worker
                 && waiting.poller.namespace == *namespace
-                && (is_reserved || waiting.poller.is_one_slot())
         });
     }
 
@@ -478,10 +458,35 @@ impl Inner {
         if self.closed {
             drop(grant.send(Grant::Leave));
         } else {
-            self.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
+            self.sweep();
             self.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
         }
         Wait { number, granted }
+    }
+
+    /// Clears polls away that have gone, once those that wait are twice as many as were left last time:
+    /// a poll that goes costs one look at it, and none each time that another one comes.
+    fn sweep(&mut self) {
+        if self.waiting.len() >= self.sweep_at {
+            self.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
+            self.sweep_at = SWEEP_MIN.max(2 * self.waiting.len());
+        }
+    }
+
+    /// Where the first poll stands that waits still, fits and is `wanted`, and how well it fits.
+    fn waiting_for(
+        &self,
+        ready: &Ready,
+        now: Timestamp,
+        lease: Duration,
+        wanted: impl Fn(&Waiting) -> bool,
+    ) -> Option<(usize, Match)> {
+        let fit_of = |waiting: &Waiting| {
+            let may = wanted(waiting) && !waiting.grant.is_closed();
+            may.then(|| self.fit(&waiting.poller, ready, now, lease)).flatten()
+        };
+        let waiting = self.waiting.iter().enumerate();
+        waiting.map(|(at, (_, waiting))| (at, waiting)).find_map(|(at, it)| Some((at, fit_of(it)?)))
     }
 
     /// Takes the first poll that waits, fits and is `wanted` off the board.
@@ -492,11 +497,7 @@ impl Inner {
         lease: Duration,
         wanted: impl Fn(&Waiting) -> bool,
     ) -> Option<Candidate> {
-        let fit_of = |(_, waiting): &(u64, Waiting)| {
-            wanted(waiting).then(|| self.fit(&waiting.poller, ready, now, lease)).flatten()
-        };
-        let (at, fit) =
-            self.waiting.iter().enumerate().find_map(|(at, it)| Some((at, fit_of(it)?)))?;
+        let (at, fit) = self.waiting_for(ready, now, lease, wanted)?;
         let (_, waiting) = self.waiting.remove(at)?;
         Some(Candidate { worker: waiting.poller.worker.clone(), fit, waiting: Some(waiting) })
     }
@@ -509,39 +510,24 @@ impl Inner {
         now: Timestamp,
         lease: Duration,
     ) -> Option<Match> {
-        fit(poller, ready, now, |blueprint| {
+        let fits = &mut *self.fits.borrow_mut();
+        fit(poller, ready, now, fits, |fits, blueprint| {
             self.polls.iter().any(|((namespace, _), poll)| {
                 *namespace == poller.namespace
                     && now.since(poll.at) < lease
-                    && poll.record.as_ref().is_some_and(|record| has_all(record, blueprint))
+                    && poll.record.as_ref().is_some_and(|record| fits.has_all(record, blueprint))
             })
         })
     }
 
-    fn wake(&mut self, fits: impl Fn(&Waiting) -> bool) {
-        let numbers: Vec<u64> = self
-            .waiting
-            .iter()
-            .filter(|(_, waiting)| fits(waiting))
-            .map(|(number, _)| *number)
-            .collect();
-        self.wake_numbers(&numbers);
-    }
-
-    fn wake_numbers(&mut self, numbers: &[u64]) {
-        self.send(&Grant::Look, |number, _| numbers.contains(&number));
-    }
-
-    fn dismiss(&mut self, fits: impl Fn(&Waiting) -> bool) {
-        self.send(&Grant::Leave, |_, waiting| fits(waiting));
-    }
-
-    fn send(&mut self, grant: &Grant, fits: impl Fn(u64, &Waiting) -> bool) {
-        for (number, waiting) in std::mem::take(&mut self.waiting) {
-            if fits(number, &waiting) {
-                drop(waiting.grant.send(grant.clone()));
-            } else {
-                self.waiting.push_back((number, waiting));
+    /// Tells the polls that wait and are `meant`, in the order in which they came.
+    fn send(&mut self, grant: &Grant, meant: impl Fn(&Waiting) -> bool) {
+        let mut at = 0;
+        while let Some((_, waiting)) = self.waiting.get(at) {
+            if !meant(waiting) {
+                at += 1;
+            } else if let Some((_, waiting)) = self.waiting.remove(at) {
+                waiting.grant(grant.clone());
             }
         }
     }
@@ -570,7 +556,7 @@ impl Held {
         self.reserved_until().is_some()
     }
 
-    fn reserved_until(&self) -> Option<Timestamp> {
+    pub(super) fn reserved_until(&self) -> Option<Timestamp> {
         match self.how {
             Hold::Reserved(until) => Some(until),
             Hold::Delivered | Hold::Found | Hold::Reported => None,
@@ -585,10 +571,6 @@ impl Held {
             Hold::Delivered | Hold::Found => poller.is_one_slot(),
             Hold::Reported => false,
         }
-    }
-
-    fn is_of(&self, token: &TaskToken) -> bool {
-        self.token.handle.run == token.handle.run && self.token.task == token.task
     }
 
     /// The run and its commit that the token names.

@@ -1,6 +1,6 @@
 //! Who may have which task: what a worker said of itself, or an operator of it, against a task.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use super::{Offer, WorkerRecord};
 use crate::workflow::{Blueprint, Namespace, Timestamp};
@@ -83,7 +83,8 @@ pub(super) fn fit(
     poller: &Poller,
     ready: &Ready,
     now: Timestamp,
-    full_is_near: impl FnOnce(&Blueprint) -> bool,
+    fits: &mut Fits,
+    full_is_near: impl FnOnce(&mut Fits, &Blueprint) -> bool,
 ) -> Option<Match> {
     let is_without =
         ready.without.iter().any(|(worker, until)| *worker == poller.worker && *until > now);
@@ -100,13 +101,40 @@ pub(super) fn fit(
         return None;
     }
     let Some(blueprint) = &ready.blueprint else { return Some(Match::Full) };
-    if has_all(record, blueprint) {
+    if fits.has_all(record, blueprint) {
         return Some(Match::Full);
     }
-    (!full_is_near(blueprint)).then_some(Match::Partial)
+    (!full_is_near(fits, blueprint)).then_some(Match::Partial)
 }
 
-/// Whether a worker has every step of the workflow.
-pub(super) fn has_all(record: &WorkerRecord, blueprint: &Blueprint) -> bool {
-    !record.steps.is_empty() && blueprint.steps().iter().all(|step| record.announces(&step.name))
+/// How many answers are remembered.
+const FITS_MAX: usize = 4_096;
+
+/// Which workers have every step of which workflow: found out once, not for each task.
+#[derive(Debug, Default)]
+pub(super) struct Fits {
+    /// By the address of the record, which is kept so that no other gets it, and the blueprint's hash.
+    known: HashMap<usize, (Arc<WorkerRecord>, HashMap<String, bool>)>,
+    count: usize,
+}
+
+impl Fits {
+    /// Whether a worker has every step of the workflow.
+    pub(super) fn has_all(&mut self, record: &Arc<WorkerRecord>, blueprint: &Blueprint) -> bool {
+        let address = Arc::as_ptr(record).addr();
+        let known = self.known.get(&address).and_then(|(_, known)| known.get(blueprint.hash()));
+        if let Some(known) = known {
+            return *known;
+        }
+        if self.count >= FITS_MAX {
+            *self = Self::default();
+        }
+        let has_all = !record.steps.is_empty()
+            && blueprint.steps().iter().all(|step| record.announces(&step.name));
+        let (_, known) =
+            self.known.entry(address).or_insert_with(|| (Arc::clone(record), HashMap::new()));
+        known.insert(blueprint.hash().to_owned(), has_all);
+        self.count += 1;
+        has_all
+    }
 }

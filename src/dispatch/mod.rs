@@ -8,6 +8,7 @@
 
 mod board;
 mod fit;
+mod hands;
 mod offers;
 mod workers;
 

@@ -4,7 +4,7 @@
 //! know the worker too; losing one only makes dispatch less picky.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -38,7 +38,7 @@ pub struct WorkerRecord {
     /// The version of its SDK.
     pub version: String,
     /// The steps it has, by name; empty: it did not say.
-    pub steps: Vec<StepName>,
+    pub steps: BTreeSet<StepName>,
     /// How many tasks it runs at once; none: it did not say, and is taken to run one.
     pub slots: Option<u32>,
     /// When it last showed a sign of life.
@@ -48,7 +48,7 @@ pub struct WorkerRecord {
 impl WorkerRecord {
     /// Whether it has `step`, as far as it said.
     pub fn announces(&self, step: &str) -> bool {
-        self.steps.is_empty() || self.steps.iter().any(|name| &**name == step)
+        self.steps.is_empty() || self.steps.contains(step)
     }
 
     /// Whether it runs one task at a time, so that a poll means it has dropped the one before.

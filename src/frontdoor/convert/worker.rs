@@ -1,5 +1,7 @@
 //! What a worker says about itself.
 
+use std::collections::BTreeSet;
+
 use super::check;
 use crate::{
     engine::{Error, WorkerRecord},
@@ -47,12 +49,10 @@ pub(in crate::frontdoor) fn worker_record(
     if request.slots == Some(0) {
         return Err(check::invalid("`slots` is 0; say how many tasks the worker runs at once"));
     }
-    let mut steps = vec![];
+    let mut steps = BTreeSet::new();
     for name in request.capabilities {
         steps.extend(check::step(name)?);
     }
-    steps.sort_unstable();
-    steps.dedup();
     Ok(WorkerRecord {
         namespace,
         worker: polling_worker_id(request.worker_id)?,
@@ -115,7 +115,7 @@ mod tests {
                 worker: "w1".to_owned(),
                 language: "python".to_owned(),
                 version: "0.1.0".to_owned(),
-                steps: vec!["charge".into(), "ship".into()],
+                steps: ["charge".into(), "ship".into()].into(),
                 slots: None,
                 seen: Timestamp::from_millis(7),
             })

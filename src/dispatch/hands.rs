@@ -1,0 +1,167 @@
+//! Which tasks are in workers' hands: by worker, in the order in which they came, and by run.
+//!
+//! Invariant: a task stands at most once in each worker's hands. Every question about one task or one
+//! run costs the same however much a worker holds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::board::{Held, Name};
+use crate::workflow::{RunId, Task, Timestamp};
+
+/// What is held, and by whom.
+#[derive(Debug, Default)]
+pub(super) struct Hands {
+    /// In order, so that reservations are given up in one order.
+    of: BTreeMap<Name, BTreeMap<u64, Held>>,
+    /// Where each run's tasks stand in `of`.
+    runs: HashMap<RunId, Vec<(Name, u64)>>,
+    came: u64,
+}
+
+impl Hands {
+    /// Gives `held` to a worker, in the place of what it held of the same task.
+    pub(super) fn put(&mut self, name: &Name, held: Held) {
+        self.remove(name, held.token.handle.run, &held.token.task);
+        self.came += 1;
+        self.runs.entry(held.token.handle.run).or_default().push((name.clone(), self.came));
+        self.of.entry(name.clone()).or_default().insert(self.came, held);
+    }
+
+    /// Takes a task out of a worker's hands.
+    pub(super) fn remove(&mut self, name: &Name, run: RunId, task: &Task) -> Option<Held> {
+        let at = self.place(name, run, task)?;
+        self.take_at(name, at)
+    }
+
+    /// What a worker holds of a task.
+    pub(super) fn get_mut(&mut self, name: &Name, run: RunId, task: &Task) -> Option<&mut Held> {
+        let at = self.place(name, run, task)?;
+        self.of.get_mut(name)?.get_mut(&at)
+    }
+
+    /// Takes the first thing that a worker holds and `wanted` says.
+    pub(super) fn take_first(
+        &mut self,
+        name: &Name,
+        wanted: impl Fn(&Held) -> bool,
+    ) -> Option<Held> {
+        let at = self.of.get(name)?.iter().find(|(_, held)| wanted(held)).map(|(at, _)| *at)?;
+        self.take_at(name, at)
+    }
+
+    /// What a worker holds, the oldest first.
+    pub(super) fn by(&self, name: &Name) -> impl Iterator<Item = &Held> {
+        self.of.get(name).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// What anybody holds.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Held> {
+        self.of.values().flat_map(BTreeMap::values)
+    }
+
+    /// Whether anybody holds the task.
+    pub(super) fn holds(&self, run: RunId, task: &Task) -> bool {
+        self.runs.get(&run).is_some_and(|places| {
+            places.iter().any(|(name, at)| self.of[name][at].token.task == *task)
+        })
+    }
+
+    /// Takes every task of a run out of everybody's hands.
+    pub(super) fn forget(&mut self, run: RunId) {
+        for (name, at) in self.runs.get(&run).cloned().unwrap_or_default() {
+            self.take_at(&name, at);
+        }
+    }
+
+    /// Takes the reservations that end by `now`, by worker.
+    pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<(Name, Held)> {
+        let is_over = |held: &Held| held.reserved_until().is_some_and(|until| until <= now);
+        let expired: Vec<(Name, u64)> = self
+            .of
+            .iter()
+            .flat_map(|(name, all)| all.iter().map(move |(at, held)| (name, at, held)))
+            .filter(|(_, _, held)| is_over(held))
+            .map(|(name, at, _)| (name.clone(), *at))
+            .collect();
+        let mut taken = vec![];
+        for (name, at) in expired {
+            taken.extend(self.take_at(&name, at).map(|held| (name, held)));
+        }
+        taken
+    }
+
+    fn place(&self, name: &Name, run: RunId, task: &Task) -> Option<u64> {
+        let all = self.of.get(name)?;
+        let places = self.runs.get(&run)?.iter();
+        let at = places.filter(|(holder, _)| holder == name).map(|(_, at)| *at);
+        at.into_iter().find(|at| all[at].token.task == *task)
+    }
+
+    fn take_at(&mut self, name: &Name, at: u64) -> Option<Held> {
+        let all = self.of.get_mut(name)?;
+        let held = all.remove(&at)?;
+        if all.is_empty() {
+            self.of.remove(name);
+        }
+        let run = held.token.handle.run;
+        if let Some(places) = self.runs.get_mut(&run) {
+            places.retain(|(_, place)| *place != at);
+            if places.is_empty() {
+                self.runs.remove(&run);
+            }
+        }
+        Some(held)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::workflow::{ExecutionId, Handle, Namespace, TaskToken};
+
+    fn held(run: u128, step: &str) -> Held {
+        let execution = ExecutionId::known("e").expect("an id").key();
+        let run = RunId::from_random(run);
+        let handle =
+            Handle { namespace: Namespace::default(), execution, generation: 0, run, seq: 1 };
+        let task = Task { step: step.into(), iteration: 1, attempt: 1 };
+        Held::delivered(TaskToken { handle, task })
+    }
+
+    fn name(worker: &str) -> Name {
+        (Namespace::default(), worker.to_owned())
+    }
+
+    fn steps(hands: &Hands, worker: &str) -> Vec<Arc<str>> {
+        hands.by(&name(worker)).map(|held| held.token.task.step.clone()).collect()
+    }
+
+    #[test]
+    fn a_task_stands_once_in_a_workers_hands_and_in_the_order_it_came() {
+        let mut hands = Hands::default();
+        for step in ["a", "b", "a"] {
+            hands.put(&name("w"), held(1, step));
+        }
+        assert_eq!(steps(&hands, "w"), ["b".into(), "a".into()]);
+    }
+
+    #[test]
+    fn what_is_taken_is_found_nowhere_any_more() {
+        let mut hands = Hands::default();
+        hands.put(&name("w"), held(1, "a"));
+        hands.put(&name("v"), held(1, "a"));
+        hands.put(&name("w"), held(2, "a"));
+        let task = held(1, "a").token.task;
+        let run = RunId::from_random;
+        assert!(hands.remove(&name("w"), run(1), &task).is_some());
+        assert!(hands.remove(&name("w"), run(1), &task).is_none());
+        assert!(hands.holds(run(1), &task), "`v` holds it still");
+        hands.forget(run(1));
+        assert!(!hands.holds(run(1), &task));
+        assert_eq!(hands.all().count(), 1);
+        assert!(hands.take_first(&name("w"), |_| true).is_some());
+        assert!(hands.of.is_empty() && hands.runs.is_empty(), "{hands:?}");
+    }
+}
