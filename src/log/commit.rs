@@ -86,7 +86,7 @@ pub struct Encoded {
     pub snapshots: Snapshots,
 }
 
-/// The document without its sum; the order of the fields is the order in the log.
+/// The document up to its snapshot; the order of the fields is the order in the log.
 #[derive(Serialize)]
 struct Body<'a> {
     v: u32,
@@ -102,15 +102,10 @@ struct Body<'a> {
     req: &'a [String],
     events: &'a [Event],
     snap_seq: Seq,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    snap: Option<Snap>,
 }
 
-#[derive(Serialize)]
-struct Snap {
-    fold_v: u32,
-    state: Box<serde_json::value::RawValue>,
-}
+/// What a commit takes beside the state that it carries, mostly.
+const COMMIT_BYTES: usize = 1536;
 
 impl NewCommit<'_> {
     /// The bytes of the commit; `cid` are 128 random bits.
@@ -129,14 +124,10 @@ impl NewCommit<'_> {
     /// As [`NewCommit::encode`].
     pub fn encode_as(&self, format: Format, cid: u128) -> Encoded {
         assert_eq!(self.prev.is_none(), self.seq == 0, "BUG: commit 0, and no other, begins a log");
-        let snap = self.snapshot.map(|state| Snap {
-            fold_v: format.fold,
-            state: serde_json::value::to_raw_value(state).expect("BUG: a state does not serialize"),
-        });
-        let snapshots = snap.as_ref().map_or(self.snapshots, |snap| Snapshots {
-            seq: self.seq,
-            bytes: snap.state.get().len() as u64,
-        });
+        let mut snapshots = self.snapshots;
+        if self.snapshot.is_some() {
+            snapshots.seq = self.seq;
+        }
         let body = Body {
             v: format.version,
             min_reader: format.min_reader,
@@ -149,11 +140,24 @@ impl NewCommit<'_> {
             req: self.requests,
             events: self.events,
             snap_seq: snapshots.seq,
-            snap,
         };
-        let mut bytes = serde_json::to_vec(&body).expect("BUG: a commit does not serialize");
+        // The state is about as long as the last one was.
+        let state_bytes = self.snapshot.map_or(0, |_| self.snapshots.bytes);
+        let state_bytes = usize::try_from(state_bytes).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(COMMIT_BYTES + state_bytes);
+        serde_json::to_writer(&mut bytes, &body).expect("BUG: a commit does not serialize");
         let brace = bytes.pop();
         assert_eq!(brace, Some(b'}'), "BUG: a commit is no JSON object");
+        if let Some(state) = self.snapshot {
+            // Written in place: a copy of its text only to learn its length is what most of a commit's
+            // bytes would be.
+            let head = format!(",\"snap\":{{\"fold_v\":{},\"state\":", format.fold);
+            bytes.extend_from_slice(head.as_bytes());
+            let from = bytes.len();
+            serde_json::to_writer(&mut bytes, state).expect("BUG: a state does not serialize");
+            snapshots.bytes = (bytes.len() - from) as u64;
+            bytes.push(b'}');
+        }
         let sum = Sum::of(&bytes);
         bytes.extend_from_slice(format!(",\"sum\":\"{sum}\"}}").as_bytes());
         let Self { run, seq, prev, .. } = *self;

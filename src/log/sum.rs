@@ -18,7 +18,9 @@ impl Sum {
 
 impl fmt::Display for Sum {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&hex::encode(self.0))
+        let mut digits = [0; 64];
+        hex::encode_to_slice(self.0, &mut digits).expect("BUG: 32 bytes are 64 digits");
+        out.write_str(str::from_utf8(&digits).expect("BUG: a digit is no text"))
     }
 }
 

@@ -128,6 +128,9 @@ impl ExecutionId {
 
     /// The form in which the id stands in keys.
     pub fn key(&self) -> ExecutionKey {
+        if is_its_own_key(&self.0) {
+            return ExecutionKey(Arc::clone(&self.0));
+        }
         ExecutionKey(escape(&self.0).into())
     }
 }
@@ -328,6 +331,9 @@ impl FromStr for TaskToken {
 ///
 /// `=` and not `%`: every HTTP layer and URL tool would escape or unescape a `%` once more.
 pub fn escape(text: &str) -> String {
+    if is_its_own_key(text) {
+        return text.to_owned();
+    }
     let mut key = String::with_capacity(text.len());
     for byte in text.bytes() {
         if is_plain(byte) {
@@ -346,6 +352,9 @@ pub fn escape(text: &str) -> String {
 /// The text whose key form is `key`; none when `key` is a hash, or is not written as [`escape`] writes
 /// it: of two keys that mean one thing, one is not ours.
 pub fn unescape(key: &str) -> Option<String> {
+    if is_its_own_key(key) {
+        return Some(key.to_owned());
+    }
     let mut bytes = Vec::with_capacity(key.len());
     let mut rest = key.bytes();
     while let Some(byte) = rest.next() {
@@ -366,6 +375,11 @@ pub fn spread(key: &str) -> String {
     hex::encode(&Sha256::digest(key.as_bytes())[..1])
 }
 
+/// Whether the key form of `text` is `text`, as it is of nearly every name.
+fn is_its_own_key(text: &str) -> bool {
+    text.len() <= KEY_BYTES_MAX && text.bytes().all(is_plain)
+}
+
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_'
 }
@@ -374,7 +388,7 @@ fn is_escaped(text: &str) -> bool {
     let lower_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     match text.strip_prefix('~') {
         Some(digest) => digest.len() == 64 && digest.bytes().all(lower_hex),
-        None => !text.is_empty() && unescape(text).is_some(),
+        None => !text.is_empty() && (is_its_own_key(text) || unescape(text).is_some()),
     }
 }
 
