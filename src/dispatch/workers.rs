@@ -142,15 +142,15 @@ impl Workers {
                 Some(record) => {
                     let record = Arc::new(WorkerRecord { seen: now, ..(*record).clone() });
                     self.remember(name, record.clone(), now);
-                    if let Err(error) = self.write(&record).await {
+                    if let Err(error) = Box::pin(self.write(&record)).await {
                         tracing::debug!(worker, %error, "a worker's sign of life was not written");
                     }
                     Some(record)
                 }
                 None if is_recent(&known, UNKNOWN_FOR) => None,
-                None => self.look_up(name, now).await,
+                None => Box::pin(self.look_up(name, now)).await,
             },
-            None => self.look_up(name, now).await,
+            None => Box::pin(self.look_up(name, now)).await,
         }
     }
 

@@ -73,7 +73,8 @@ impl Engine {
                     // Whoever decided for us was cut off before it could tell: ask again.
                     Err(TryRecvError::Closed) => break,
                 }
-                self.decide_together(handle, desk.take(BATCH_MAX)).await;
+                // By far the largest part: in a box, it is not moved with all that wait for it.
+                Box::pin(self.decide_together(handle, desk.take(BATCH_MAX))).await;
                 drop(turn);
             }
         }
@@ -188,6 +189,12 @@ impl Engine {
         if let Some(loaded) = cached.filter(|loaded| !anew && loaded.state.seq >= handle.seq) {
             return Ok((loaded, true));
         }
+        let read = Box::pin(self.read_run(handle, anew)).await?;
+        Ok((read, false))
+    }
+
+    /// The run's state from its log.
+    async fn read_run(&self, handle: &Handle, anew: bool) -> Result<Loaded, Error> {
         let read_at = self.inner.env.now();
         let log = &self.inner.log;
         let tail = if anew { log.newest(handle).await? } else { log.tail(handle).await? };
@@ -195,7 +202,7 @@ impl Engine {
         let blueprint = self.pinned_blueprint(tail.state()).await?;
         let (sum, snapshots) = (tail.last().sum, tail.snapshots());
         let state = tail.into_state();
-        Ok((Loaded { state, blueprint, sum, snapshots, read_at, at_tail: anew }, false))
+        Ok(Loaded { state, blueprint, sum, snapshots, read_at, at_tail: anew })
     }
 
     /// Whether the log goes on after `loaded`. Costs 1 GET, but nothing where one process owns the
@@ -204,7 +211,8 @@ impl Engine {
         if loaded.at_tail && (self.inner.store.is_exclusive() || !from_cache) {
             return Ok(false);
         }
-        loaded.at_tail = self.inner.log.probe_next(&loaded.state.handle()).await?.is_none();
+        let handle = loaded.state.handle();
+        loaded.at_tail = Box::pin(self.inner.log.probe_next(&handle)).await?.is_none();
         Ok(!loaded.at_tail)
     }
 
@@ -305,7 +313,7 @@ impl Engine {
     /// Refuses a commit on a state that was read so long ago that the run may be deleted.
     async fn still_named(&self, handle: &Handle, rest: &Rest) -> Result<(), Error> {
         if self.inner.env.now().since(rest.read_at) <= FRESH
-            || self.inner.log.names_run(handle).await?
+            || Box::pin(self.inner.log.names_run(handle)).await?
         {
             return Ok(());
         }

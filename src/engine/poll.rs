@@ -101,7 +101,7 @@ impl Engine {
             }
             let now = self.inner.env.now();
             let mut wait = match self.inner.board.take_ready_or_wait(poller, now) {
-                Ok((ready, fit)) => match self.claim(poller, ready, fit).await? {
+                Ok((ready, fit)) => match Box::pin(self.claim(poller, ready, fit)).await? {
                     Some(task) => return Ok(Some(task)),
                     None => continue,
                 },
@@ -300,9 +300,12 @@ impl Engine {
 
     /// Looks for offers of other instances, if a look is due.
     pub(super) async fn scan_offers(&self) {
-        if !self.stores_offers() {
-            return;
+        if self.stores_offers() {
+            Box::pin(self.scan_offers_of_others()).await;
         }
+    }
+
+    async fn scan_offers_of_others(&self) {
         let now = self.inner.env.now();
         let wanted = |namespace: &Namespace| self.inner.board.has_poller_in(namespace);
         match self.inner.offers.scan(wanted, now).await {

@@ -53,14 +53,14 @@ impl Engine {
         }
         for _ in 0..TRIES_MAX {
             let looked = self.inner.env.now();
-            let place = match self.place(&request).await? {
+            let place = match Box::pin(self.place(&request)).await? {
                 Place::Taken(started) => return Ok(started),
                 Place::Free(execution, generation) => (execution, generation),
                 Place::Deleted => continue,
             };
             let run =
                 NewRun { place, looked, kept: vec![], resumed: None, calls: Calls::default() };
-            if let Some(started) = self.start_at(&request, run).await? {
+            if let Some(started) = Box::pin(self.start_at(&request, run)).await? {
                 return Ok(started);
             }
         }

@@ -1,9 +1,6 @@
 //! Looks at a run without changing it, and fetches the payloads that its state refers to.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use futures::{StreamExt, TryStreamExt, stream};
 
@@ -106,21 +103,29 @@ impl Engine {
         handle: &Handle,
         stored: &[Stored],
     ) -> Result<HashMap<At, Json>, Error> {
-        let reads = stream::iter(stored.iter().cloned()).map(|stored| async move {
-            let value = self.payload(handle, &stored).await?;
-            Ok::<_, Error>((stored.at, value))
-        });
-        reads.buffer_unordered(READS_AT_ONCE).try_collect().await
+        let mut values = HashMap::with_capacity(stored.len());
+        let mut unknown = vec![];
+        for stored in stored {
+            let remembered = || self.inner.memory.payload(handle.run, stored.at);
+            match stored.value.clone().or_else(remembered) {
+                Some(value) => drop(values.insert(stored.at, value)),
+                None => unknown.push(stored.clone()),
+            }
+        }
+        if !unknown.is_empty() {
+            let reads = stream::iter(unknown).map(|stored| async move {
+                let value = self.read_payload(handle, &stored).await?;
+                Ok::<_, Error>((stored.at, value))
+            });
+            let read: Vec<_> =
+                Box::pin(reads.buffer_unordered(READS_AT_ONCE).try_collect()).await?;
+            values.extend(read);
+        }
+        Ok(values)
     }
 
-    async fn payload(&self, handle: &Handle, stored: &Stored) -> Result<Json, Error> {
-        if let Some(value) = &stored.value {
-            return Ok(Arc::clone(value));
-        }
+    async fn read_payload(&self, handle: &Handle, stored: &Stored) -> Result<Json, Error> {
         let run: RunId = handle.run;
-        if let Some(value) = self.inner.memory.payload(run, stored.at) {
-            return Ok(value);
-        }
         let value = match self.inner.log.payload(handle, stored.at).await {
             Ok(value) => value,
             // A run that is being deleted has lost its start before it loses anything else.
@@ -133,7 +138,7 @@ impl Engine {
             }
             Err(error) => return Err(error.into()),
         };
-        self.inner.memory.put_payload(run, stored.at, Arc::clone(&value), stored.bytes);
+        self.inner.memory.put_payload(run, stored.at, value.clone(), stored.bytes);
         Ok(value)
     }
 }
