@@ -140,10 +140,13 @@ impl Weighter<RunId, Loaded> for Bytes {
     }
 }
 
+/// What any payload takes beside its text: an object of one field is a map with room for eleven.
+const PAYLOAD_BYTES: u64 = 1024;
+
 impl Weighter<(RunId, At), (Json, u64)> for Bytes {
     fn weight(&self, _at: &(RunId, At), (_, bytes): &(Json, u64)) -> u64 {
-        // A parsed value takes several times the bytes of its text.
-        128 + bytes * 4
+        // A parsed value takes several times the bytes of its text, and the text itself stands beside it.
+        PAYLOAD_BYTES + bytes * 5
     }
 }
 
