@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-infra test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
+.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-instructions test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-infra test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -39,6 +39,9 @@ test-function: ## the black-box suite without a cache or timers in memory: the l
 
 test-sdk: build $(SDK)/.ready ## the published Cerebelum SDK, unmodified, against the real binary
 	$(SDK_SUITE)
+
+test-instructions: ## what a step costs in instructions, against the record (valgrind; 10 s)
+	cargo test --test instructions -- --ignored --nocapture a_step
 
 test-stores: ## the black-box suite on files and on the embedded store, in place of memory
 	LAZARUS_TEST_STORE=file cargo test --test blackbox

@@ -9,8 +9,8 @@ use lazarus::{
 };
 use mimalloc::MiMalloc;
 
-/// The system's takes a fifth of all cycles under load, and half as much again in memory for its arenas
-/// once many threads allocate; the measurement stands in docs/performance.md.
+/// With the system's, a fifth of the cycles of a busy engine goes into memory: blocks are freed by other
+/// threads than the ones that took them. With musl's, more.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -260,8 +260,8 @@ impl Board {
             return Err(inner.wait(poller));
         }
         let fit_of = |ready| inner.fit(poller, ready, now, self.lease);
-        let fitting = inner.ready.iter().enumerate();
-        let fitting = fitting.filter_map(|(at, ready)| Some((at, fit_of(ready)?))).next();
+        let mut all = inner.ready.iter().enumerate();
+        let fitting = all.find_map(|(at, ready)| Some((at, fit_of(ready)?)));
         if let Some((at, fit)) = fitting
             && let Some(ready) = inner.ready.remove(at)
         {
@@ -422,7 +422,7 @@ impl Board {
 
     /// Tells the polls of a worker that wait to leave.
     pub fn send_away(&self, namespace: &Namespace, worker: &str) {
-        self.lock().dismiss(|waiting| {
+        self.lock().send(&Grant::Leave, |waiting| {
             waiting.poller.worker == worker && waiting.poller.namespace == *namespace
         });
     }
