@@ -1,0 +1,103 @@
+"""The workloads: what is asked of a system, and what comes of it.
+
+Each gives one dictionary of figures for one system in one round.
+"""
+
+import os
+import time
+
+from .process import Failed, Peak, cpu_seconds, written_bytes
+
+# How many steps an execution has.
+STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3, "long": 10_000}
+# From how many clients the executions of a restart come, and how many there are.
+RESTART_CLIENTS, RESTART_COUNT = 64, 3_200
+
+
+def machine():
+    """What the machine has to do beside this."""
+    return {"load": os.getloadavg()[0], "cores": os.cpu_count()}
+
+
+def closed(system, settings, workload, clients):
+    """Clients that each run one execution after the other."""
+    arguments = ("--clients", clients, "--seconds", settings.seconds)
+    return measured(system, workload, lambda: system.ask("closed", workload, *arguments))
+
+
+def long(system):
+    """One execution of ten thousand steps."""
+    system.prepare_long()
+    figures = measured(system, "long", lambda: system.ask("long"))
+    figures["steps_per_second"] = STEPS["long"] / figures["seconds"]
+    return figures
+
+
+def sleepers(system, count):
+    """Executions that sleep 10 s, all begun at once; the times are how late their sleeps ended."""
+    prefix = f"sleeper-{count}"
+    figures = measured(system, "sleeper", lambda: system.sleep(prefix, count))
+    figures["kb_each"] = (figures["peak_mb"] - figures["first_mb"]) * 1024 / count
+    late = system.sleep_lateness(prefix, count)
+    figures |= {key: late[key] for key in late if key.endswith("_ms")}
+    # What is measured is how late they are; how many end in a second says nothing.
+    figures.pop("rate", None)
+    return figures
+
+
+def restart(system, settings, asleep):
+    """kill -9 with executions under way, and as many asleep; all must complete, and exactly once."""
+    if asleep:
+        system.start_sleepers("asleep", asleep)
+    arguments = ("batch", "chain10", "--clients", RESTART_CLIENTS)
+    arguments += ("--count", RESTART_COUNT, "--prefix", "restart")
+    load, clients = machine(), system.begin(*arguments)
+    try:
+        clients.stderr.readline()  # a quarter has ended
+        system.kill()
+        killed = time.time() * 1000
+        system.again()
+        figures = system.answer(arguments, clients)
+    finally:
+        clients.kill()
+    after = [at for at in figures.pop("ends_ms") if at > killed]
+    if not after:
+        raise Failed(f"{system.name}: all {RESTART_COUNT} executions had ended before the kill")
+    if asleep:
+        ends = system.ask("wait", "--prefix", "asleep", "--count", asleep)["ends_ms"]
+        figures["asleep_all_done_s"] = (max(ends) - killed) / 1000
+        system.verify_once("sleeper", "asleep", asleep)
+    system.verify_once("chain10", "restart", RESTART_COUNT)
+    return {
+        **figures,
+        "machine": load,
+        "after_the_kill": len(after),
+        "first_progress_ms": min(after) - killed,
+        "all_done_s": (max(after) - killed) / 1000,
+    }
+
+
+def measured(system, workload, run):
+    """What `run` gives, with what the server paid for it."""
+    load, cpu, written = machine(), cpu_seconds(system.servers), written_bytes(system.servers)
+    requests = system.requests()
+    with Peak(lambda: system.servers) as peak:
+        figures = run()
+    steps = figures["ended"] * STEPS[workload]
+    if not steps:
+        raise Failed(f"{system.name}: no {workload} ended; the first error: {figures.get('first_error')}")
+    figures["machine"] = load
+    # A library has its engine in the process of its clients: that counts too.
+    peak.mb += figures.get("library_peak_mb", 0)
+    peak.first_mb += figures.get("library_first_mb", 0)
+    figures["peak_mb"], figures["first_mb"] = peak.mb, peak.first_mb
+    # Of all that ended, also in the warm-up: that is paid too.
+    paid = cpu_seconds(system.servers) - cpu + figures.get("library_cpu_s", 0)
+    figures["cpu_s_per_1000_steps"] = paid / steps * 1000
+    figures["disk_bytes_per_step"] = (written_bytes(system.servers) - written) / steps
+    if requests is not None:
+        now = system.requests()
+        figures["store_per_step"] = {
+            key: (value - requests.get(key, 0)) / steps for key, value in now.items()
+        }
+    return figures

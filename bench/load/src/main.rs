@@ -1,0 +1,136 @@
+//! The workers and the clients of the measurements, for Lazarus. Prints one JSON object; `bench/run.py`
+//! starts it beside an engine and reads that.
+
+mod clients;
+mod history;
+mod workers;
+mod workloads;
+
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// How tasks come to the worker.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Way {
+    /// One stream.
+    Stream,
+    /// A poll and a submission for each task, as the Python SDK does.
+    Poll,
+}
+
+/// Executions that were started under names.
+#[derive(Debug, Args)]
+struct Named {
+    /// Their ids are PREFIX-0, PREFIX-1, and so on
+    #[arg(long)]
+    prefix: String,
+    #[arg(long)]
+    count: usize,
+}
+
+#[derive(Debug, Parser)]
+struct Cli {
+    /// The engine's address
+    #[arg(long, default_value = "http://127.0.0.1:50051")]
+    engine: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the steps of every workload but `long` until killed
+    Worker {
+        #[arg(long, value_enum, default_value = "stream")]
+        way: Way,
+        #[arg(long, default_value_t = 256)]
+        slots: u32,
+        /// Only those of `long`
+        #[arg(long)]
+        long: bool,
+    },
+    /// Put the blueprints of every workload
+    Define,
+    /// Executions one after the other, from so many clients at once
+    Closed {
+        /// chain10, fan100, long, payload
+        workload: String,
+        #[arg(long)]
+        clients: usize,
+        #[arg(long, default_value_t = 5.0)]
+        seconds: f64,
+        #[arg(long, default_value_t = 1.0)]
+        warm_up: f64,
+    },
+    /// So many executions, each sent again until it has ended
+    Batch {
+        workload: String,
+        #[arg(long)]
+        clients: usize,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Start executions
+    Start {
+        workload: String,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// Wait until executions have ended
+    Wait(Named),
+    /// Say how late the sleeps of executions ended
+    Late(Named),
+    /// Fail unless executions have completed, and each step exactly once
+    Once {
+        workload: String,
+        #[command(flatten)]
+        named: Named,
+    },
+    /// One execution of ten thousand steps
+    Long,
+    /// Bare gRPC calls that do nothing, from so many clients
+    Echo {
+        #[arg(long)]
+        clients: usize,
+        #[arg(long, default_value_t = 3.0)]
+        seconds: f64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Cli { engine, command } = Cli::parse();
+    let figures = match command {
+        Command::Worker { way: Way::Stream, slots, long } => {
+            return workers::stream(&engine, slots, long).await;
+        }
+        Command::Worker { way: Way::Poll, slots, .. } => {
+            return workers::poll(&engine, slots).await;
+        }
+        Command::Define => return clients::define(&engine).await,
+        Command::Closed { workload, clients, seconds, warm_up } => {
+            let [seconds, warm_up] = [seconds, warm_up].map(Duration::from_secs_f64);
+            let clients = clients::clients(&engine, clients).await?;
+            drive::closed(clients, &workload, warm_up, seconds).await?
+        }
+        Command::Batch { workload, clients, named: Named { prefix, count } } => {
+            let clients = clients::clients(&engine, clients).await?;
+            drive::batch(clients, &workload, &prefix, count).await?
+        }
+        Command::Start { workload, named: Named { prefix, count } } => {
+            clients::start(&engine, &workload, &prefix, count).await?
+        }
+        Command::Wait(Named { prefix, count }) => clients::wait(&engine, &prefix, count).await?,
+        Command::Late(Named { prefix, count }) => clients::late(&engine, &prefix, count).await?,
+        Command::Once { workload, named: Named { prefix, count } } => {
+            clients::once(&engine, &workload, &prefix, count).await?
+        }
+        Command::Long => clients::long(&engine).await?,
+        Command::Echo { clients, seconds } => {
+            clients::echo(&engine, clients, Duration::from_secs_f64(seconds)).await?
+        }
+    };
+    println!("{figures}");
+    Ok(())
+}
