@@ -66,6 +66,7 @@ def arguments():
     add("--clients", type=numbers, default=[1, 16, 64, 256], help="of chain10")
     add("--sleepers", type=numbers, default=[2_000, 20_000])
     add("--asleep", type=numbers, default=[0, 10_000], help="how many sleep when the server is killed")
+    add("--long", type=numbers, default=[1_000, 10_000], help="how many steps a long run has")
     add("--engine", type=pathlib.Path, help="this binary, in place of a build of the release")
     add("--scratch", help="where the stores of all systems are; must not be in memory")
     add("--syncs", action="store_true", help="also count the syncs of each server, with strace")
@@ -142,7 +143,10 @@ def jobs_of(chosen):
 
 def alone_of(chosen):
     """What is measured on a server, and a store, of its own."""
-    jobs = {"long": ("long", workloads.long)}
+    jobs = {}
+    for steps in chosen.long:
+        run = functools.partial(workloads.long, steps=steps)
+        jobs[f"long, {steps:,} steps"] = ("long", run)
     for asleep in chosen.asleep:
         name = f"restart, {asleep:,} asleep" if asleep else "restart"
         jobs[name] = ("restart", lambda it, asleep=asleep: workloads.restart(it, chosen, asleep))

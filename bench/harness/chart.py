@@ -19,7 +19,7 @@ CHARTS = [
     ("sleepers-late", "sleepers: p99 of how late a sleep ended, ms", "sleepers", "p99_ms", False),
     ("sleepers-memory", "sleepers: server memory for each, KB", "sleepers", "kb_each", False),
     ("restart", "kill -9: time to the first progress, ms", "restart", "first_progress_ms", False),
-    ("long", "ten thousand steps in one execution, s", "long", "seconds", False),
+    ("long", "many steps in one execution: steps per second", "long", "steps_per_second", True),
     ("bucket", "bucket with latency: executions of ten steps per second", "bucket", "rate", True),
     ("cold", "every request on a fresh instance: median, ms", "cold", "p50_ms", False),
 ]

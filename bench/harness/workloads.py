@@ -9,7 +9,7 @@ import time
 from .process import Failed, Peak, cpu_seconds, written_bytes
 
 # How many steps an execution has.
-STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3, "long": 10_000}
+STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3}
 # From how many clients the executions of a restart come, and how many there are.
 RESTART_CLIENTS, RESTART_COUNT = 64, 3_200
 
@@ -22,21 +22,21 @@ def machine():
 def closed(system, settings, workload, clients):
     """Clients that each run one execution after the other."""
     arguments = ("--clients", clients, "--seconds", settings.seconds)
-    return measured(system, workload, lambda: system.ask("closed", workload, *arguments))
+    return measured(system, STEPS[workload], lambda: system.ask("closed", workload, *arguments))
 
 
-def long(system):
-    """One execution of ten thousand steps."""
-    system.prepare_long()
-    figures = measured(system, "long", lambda: system.ask("long"))
-    figures["steps_per_second"] = STEPS["long"] / figures["seconds"]
+def long(system, steps):
+    """One execution of many steps."""
+    system.prepare_long(steps)
+    figures = measured(system, steps, lambda: system.ask("long", steps))
+    figures["steps_per_second"] = steps / figures["seconds"]
     return figures
 
 
 def sleepers(system, count):
     """Executions that sleep 10 s, all begun at once; the times are how late their sleeps ended."""
     prefix = f"sleeper-{count}"
-    figures = measured(system, "sleeper", lambda: system.sleep(prefix, count))
+    figures = measured(system, STEPS["sleeper"], lambda: system.sleep(prefix, count))
     figures["kb_each"] = (figures["peak_mb"] - figures["first_mb"]) * 1024 / count
     late = system.sleep_lateness(prefix, count)
     figures |= {key: late[key] for key in late if key.endswith("_ms")}
@@ -77,15 +77,15 @@ def restart(system, settings, asleep):
     }
 
 
-def measured(system, workload, run):
-    """What `run` gives, with what the server paid for it."""
+def measured(system, steps_each, run):
+    """What `run` gives, with what the server paid for it; an execution has `steps_each` steps."""
     load, cpu, written = machine(), cpu_seconds(system.servers), written_bytes(system.servers)
     requests = system.requests()
     with Peak(lambda: system.servers) as peak:
         figures = run()
-    steps = figures["ended"] * STEPS[workload]
+    steps = figures["ended"] * steps_each
     if not steps:
-        raise Failed(f"{system.name}: no {workload} ended; the first error: {figures.get('first_error')}")
+        raise Failed(f"{system.name}: nothing ended; the first error: {figures.get('first_error')}")
     figures["machine"] = load
     # A library has its engine in the process of its clients: that counts too.
     peak.mb += figures.get("library_peak_mb", 0)

@@ -29,13 +29,15 @@ pub async fn batch<C: Client>(
     let ends = stream::iter(0..count).map(|n| {
         let mut client = clients[n % at_once].clone();
         let (workload, id) = (workload.to_owned(), format!("{prefix}-{n}"));
-        async move { until_ended(&mut client, &workload, &id).await }
+        async move { anyhow::Ok((until_ended(&mut client, &workload, &id).await?, id)) }
     });
     let mut ends = std::pin::pin!(ends.buffer_unordered(at_once));
     let mut at = vec![];
     let mut errors = 0;
+    let mut last = String::new();
     while let Some(end) = ends.next().await {
-        let (ended_ms, refused) = end?;
+        let ((ended_ms, refused), id) = end?;
+        last = id;
         at.push(ended_ms);
         errors += refused;
         if at.len() == count.div_ceil(4) {
@@ -43,7 +45,7 @@ pub async fn batch<C: Client>(
         }
     }
     at.sort_unstable();
-    Ok(json!({ "count": at.len(), "errors": errors, "ends_ms": at }))
+    Ok(json!({ "count": at.len(), "errors": errors, "last": last, "ends_ms": at }))
 }
 
 async fn until_ended<C: Client>(

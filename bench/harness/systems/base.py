@@ -71,8 +71,8 @@ class System:
             raise Failed(f"{what}: {errors.strip() or f'ended with {clients.returncode}'}")
         return json.loads(output) if output.strip() else None
 
-    def prepare_long(self):
-        """Starts what only the long run needs."""
+    def prepare_long(self, steps):
+        """Starts what only a long run needs."""
 
     def begin(self, *arguments):
         """The same, but does not wait for it: the process."""

@@ -47,8 +47,8 @@ class Lazarus(System):
         name, log = f"the worker of {self.name}", self.home / "worker.log"
         self.workers = [Process(name, worker, log)]
 
-    def prepare_long(self):
-        worker = [*self.client(), "worker", "--long", "--slots", 1]
+    def prepare_long(self, steps):
+        worker = [*self.client(), "worker", "--long", steps, "--slots", 1]
         name, log = f"the long worker of {self.name}", self.home / "long-worker.log"
         self.workers.append(Process(name, worker, log))
 

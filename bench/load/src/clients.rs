@@ -13,7 +13,10 @@ use serde_json::{Value, json};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
-use crate::{history, workloads::WORKLOADS};
+use crate::{
+    history,
+    workloads::{self, Steps, WORKLOADS},
+};
 
 /// How many clients share a connection, as they do behind a proxy.
 const PER_CONNECTION: usize = 64;
@@ -40,18 +43,27 @@ async fn channels(engine: &str, count: usize) -> anyhow::Result<Vec<Channel>> {
 pub async fn define(engine: &str) -> anyhow::Result<()> {
     let mut client = BlueprintServiceClient::new(connect(engine).await?);
     for (name, steps) in WORKLOADS {
-        let steps = steps().into_iter().map(|(name, depends_on)| BlueprintStep {
-            name,
-            depends_on,
-            ..BlueprintStep::default()
-        });
-        let request = PutBlueprintRequest {
-            name: name.to_owned(),
-            steps: steps.collect(),
-            ..PutBlueprintRequest::default()
-        };
-        client.put(request).await.with_context(|| format!("the blueprint {name}"))?;
+        put(&mut client, name, steps()).await?;
     }
+    Ok(())
+}
+
+async fn put(
+    client: &mut BlueprintServiceClient<Channel>,
+    name: &str,
+    steps: Steps,
+) -> anyhow::Result<()> {
+    let steps = steps.into_iter().map(|(name, depends_on)| BlueprintStep {
+        name,
+        depends_on,
+        ..BlueprintStep::default()
+    });
+    let request = PutBlueprintRequest {
+        name: name.to_owned(),
+        steps: steps.collect(),
+        ..PutBlueprintRequest::default()
+    };
+    client.put(request).await.with_context(|| format!("the blueprint {name}"))?;
     Ok(())
 }
 
@@ -174,7 +186,9 @@ pub async fn once(
 }
 
 /// One long run: how long a step takes at its begin, and at its end, by the log.
-pub async fn long(engine: &str) -> anyhow::Result<Value> {
+pub async fn long(engine: &str, steps: usize) -> anyhow::Result<Value> {
+    let mut blueprints = BlueprintServiceClient::new(connect(engine).await?);
+    put(&mut blueprints, "long", workloads::long(steps)).await?;
     let mut client = clients(engine, 1).await?.remove(0);
     let begun = Instant::now();
     let started = client.start("long", Some("long")).await?;

@@ -46,9 +46,9 @@ enum Command {
         way: Way,
         #[arg(long, default_value_t = 256)]
         slots: u32,
-        /// Only those of `long`
+        /// Only those of a long run of so many steps
         #[arg(long)]
-        long: bool,
+        long: Option<usize>,
     },
     /// Put the blueprints of every workload
     Define,
@@ -87,8 +87,8 @@ enum Command {
         #[command(flatten)]
         named: Named,
     },
-    /// One execution of ten thousand steps
-    Long,
+    /// One execution of so many steps
+    Long { steps: usize },
     /// Bare gRPC calls that do nothing, from so many clients
     Echo {
         #[arg(long)]
@@ -126,7 +126,7 @@ async fn main() -> anyhow::Result<()> {
         Command::Once { workload, named: Named { prefix, count } } => {
             clients::once(&engine, &workload, &prefix, count).await?
         }
-        Command::Long => clients::long(&engine).await?,
+        Command::Long { steps } => clients::long(&engine, steps).await?,
         Command::Echo { clients, seconds } => {
             clients::echo(&engine, clients, Duration::from_secs_f64(seconds)).await?
         }

@@ -12,15 +12,17 @@ use lazarus::{
 use prost_types::value::Kind;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::workloads::{Does, SLEEP, WORKLOADS, what};
+use crate::workloads::{self, Does, SLEEP, WORKLOADS, what};
 
-/// On one stream, for ever: the steps of `long`, or those of all others. A worker has ten thousand at
-/// most.
-pub async fn stream(engine: &str, slots: u32, is_long: bool) -> anyhow::Result<()> {
-    let id = if is_long { "bench-long" } else { "bench" };
+/// On one stream, for ever: the steps of a long run, or those of all other workloads. A worker has ten
+/// thousand at most.
+pub async fn stream(engine: &str, slots: u32, long: Option<usize>) -> anyhow::Result<()> {
+    let (id, steps) = match long {
+        Some(steps) => ("bench-long", workloads::long(steps)),
+        None => ("bench", WORKLOADS.iter().flat_map(|(_, steps)| steps()).collect()),
+    };
     let mut worker = Worker::new(engine, id)?.slots(slots);
-    let workloads = WORKLOADS.iter().filter(|(name, _)| (*name == "long") == is_long);
-    for (name, _) in workloads.flat_map(|(_, steps)| steps()) {
+    for (name, _) in steps {
         worker = worker.step(&name, async |call: Call| {
             Ok(match what(&call.step) {
                 Does::One => Output::value(1),

@@ -83,9 +83,10 @@ pub async fn wait(ingress: &Ingress, prefix: &str, count: usize) -> anyhow::Resu
 }
 
 /// One long run, from its start to its end.
-pub async fn long(ingress: &Ingress) -> anyhow::Result<Value> {
+pub async fn long(ingress: &Ingress, steps: u64) -> anyhow::Result<Value> {
     let begun = Instant::now();
-    let parts = ingress.post("long", None).await?;
+    let request = ingress.client.post(format!("{}/Bench/long", ingress.url)).json(&steps);
+    let parts: Value = request.send().await?.error_for_status()?.json().await?;
     let [first, last] = [&parts[0], &parts[1]].map(|part| part.as_f64().map(|ms| ms / 100.0));
     Ok(json!({
         "count": 1, "ended": 1, "errors": 0,

@@ -61,8 +61,8 @@ enum Command {
         #[arg(long)]
         count: usize,
     },
-    /// One execution of ten thousand steps
-    Long,
+    /// One execution of so many steps
+    Long { steps: u64 },
 }
 
 #[tokio::main]
@@ -85,7 +85,7 @@ async fn main() -> anyhow::Result<()> {
         }
         Command::Start { prefix, count } => clients::start(&ingress, &prefix, count).await?,
         Command::Wait { prefix, count } => clients::wait(&ingress, &prefix, count).await?,
-        Command::Long => clients::long(&ingress).await?,
+        Command::Long { steps } => clients::long(&ingress, steps).await?,
     };
     println!("{figures}");
     Ok(())

@@ -7,8 +7,6 @@ use restate_sdk::prelude::*;
 
 /// How long a sleeper sleeps.
 const SLEEP: Duration = Duration::from_secs(10);
-/// How many steps the long run has.
-const LONG: usize = 10_000;
 /// How many of them its times are taken over, at its begin and at its end.
 const LONG_PART: usize = 100;
 
@@ -65,13 +63,15 @@ impl Bench {
 
     /// How many milliseconds its first steps took, and its last.
     #[handler]
-    async fn long(&self, ctx: Context<'_>) -> Result<Json<(u64, u64)>, TerminalError> {
-        let mut at = Vec::with_capacity(LONG);
-        for _ in 0..LONG {
+    async fn long(&self, ctx: Context<'_>, steps: u64) -> Result<Json<(u64, u64)>, TerminalError> {
+        let mut at = vec![];
+        for _ in 0..steps {
             at.push(ctx.run(|| async { Ok(now_ms()) }).await?);
         }
-        let first = at[LONG_PART] - at[0];
-        Ok(Json((first, at[LONG - 1] - at[LONG - 1 - LONG_PART])))
+        let Some(last) = at.len().checked_sub(1).filter(|last| *last > LONG_PART) else {
+            return Err(TerminalError::new("too few steps"));
+        };
+        Ok(Json((at[LONG_PART] - at[0], at[last] - at[last - LONG_PART])))
     }
 }
 
