@@ -66,7 +66,8 @@ impl Engine {
     /// newest run is waited for. Cancel-safe.
     ///
     /// Costs nothing where the run is given, in memory, and closes here; else what [`Engine::describe`]
-    /// costs, and on a shared store 1 GET at each look, after half a second and then every 5 s at most.
+    /// costs (twice that where the run is given, and is not in memory), and on a shared store 1 GET at
+    /// each look, after half a second and then every 5 s at most.
     ///
     /// # Errors
     ///
@@ -94,6 +95,12 @@ impl Engine {
             let left = until.since(self.inner.env.now());
             if loaded.state.is_closed() || left.is_zero() {
                 return self.describe_loaded(&handle, loaded).await;
+            }
+            // Read by a hint, as it is where this process did not see the run before: it may have closed
+            // since, and of that nobody will tell.
+            if !loaded.at_tail && !anew {
+                anew = true;
+                continue;
             }
             let nap = if self.inner.store.is_exclusive() { left } else { left.min(pause) };
             tokio::select! {

@@ -1,8 +1,15 @@
 //! Waiting for an execution to close.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use lazarus::proto::lazarus::{self as v1, Status};
+use lazarus::{
+    proto::lazarus::{self as v1, Status},
+    store::{Store, Traits},
+};
+use object_store::{ObjectStore, memory::InMemory};
 use serde_json::json;
 use tonic::Code;
 
@@ -81,6 +88,27 @@ async fn the_end_on_another_instance_is_seen_within_seconds() {
     let described = waits.await.expect("no panic").expect("an answer");
     assert_eq!(status(&described), Status::Completed);
     assert!(done.elapsed() < Duration::from_secs(15), "{:?}", done.elapsed());
+}
+
+#[tokio::test]
+async fn who_asks_after_a_restart_hears_at_once_of_an_end_before_it() {
+    // Nobody else closes it meanwhile, so this is the only look before the time is over.
+    let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let alone = Traits { ordered: true, exclusive: true };
+    let store = || Store::wrap(Arc::clone(&objects), alone, "memory (own)");
+    let first = Instance::start(store(), &Setup::new()).await;
+    let mut client = first.client().await;
+    put_single(&mut client).await;
+    let started = start(&mut client).await;
+    let task = client.poll("w1", 10_000).await.expect("the task");
+    client.submit("w1", &task, Done::Success(json!({}))).await;
+    first.end().await;
+    let second = Instance::start(store(), &Setup::new()).await;
+    let mut client = second.client().await;
+    let begun = Instant::now();
+    let described = wait(&mut client, until_closed(&started, 20_000)).await.expect("an answer");
+    assert_eq!(status(&described), Status::Completed);
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
