@@ -7,12 +7,6 @@ use lazarus::{
     cli::{self, Cli},
     env::SystemEnv,
 };
-use mimalloc::MiMalloc;
-
-/// With the system's, a fifth of the cycles of a busy engine goes into memory: blocks are freed by other
-/// threads than the ones that took them. With musl's, more.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> anyhow::Result<ExitCode> {
     // Clap prints help, versions and faults of usage itself, and ends with 0 or 2.
