@@ -18,7 +18,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 
-from harness import bucket, chart, floor, report, syncs, workloads
+from harness import bucket, chart, cold, floor, report, syncs, workloads
 from harness.process import Failed
 from harness.systems import Dbos, Lazarus, LazarusPython, Restate, dbos, lazarus, restate
 
@@ -27,7 +27,7 @@ ROOT = HERE.parent
 PEERS = HERE / ".peers"
 RESULTS = HERE / "results"
 SYSTEMS = ["stream", "poll", "python", "restate", "dbos"]
-WORKLOADS = ["floor", "chain10", "fan100", "payload", "sleepers", "restart", "long", "bucket"]
+WORKLOADS = ["floor", "chain10", "fan100", "payload", "sleepers", "restart", "long", "bucket", "cold"]
 
 
 @dataclass
@@ -66,11 +66,14 @@ def arguments():
     add("--clients", type=numbers, default=[1, 16, 64, 256], help="of chain10")
     add("--sleepers", type=numbers, default=[2_000, 20_000])
     add("--asleep", type=numbers, default=[0, 10_000], help="how many sleep when the server is killed")
+    add("--lease", default="30s", help="of our engine where it is killed; its default is 5m")
     add("--long", type=numbers, default=[1_000, 10_000], help="how many steps a long run has")
     add("--engine", type=pathlib.Path, help="this binary, in place of a build of the release")
+    add("--no-build", action="store_true", help="take the programs as they were built last")
     add("--scratch", help="where the stores of all systems are; must not be in memory")
     add("--syncs", action="store_true", help="also count the syncs of each server, with strace")
     add("--markdown", type=pathlib.Path, help="write the tables there too")
+    parser.set_defaults(failures=[])
     return parser.parse_args()
 
 
@@ -81,15 +84,21 @@ def build(chosen):
         jobs.append((ROOT, ["--bin", "lazarus"]))
     elif not os.access(chosen.engine, os.X_OK):
         raise Failed(f"--engine {chosen.engine} is no program")
+    target = HERE / "target" / "release"
+    engine = chosen.engine or ROOT / "target" / "release" / "lazarus"
+    programs = Programs(engine.resolve(), target / "load", target / "restate-peer")
+    if chosen.no_build:
+        missing = [it for it in (programs.engine, programs.load, programs.restate) if not it.exists()]
+        if missing:
+            raise Failed(f"{missing[0]} was never built; leave out --no-build")
+        return programs
     if not shutil.which("cargo"):
         raise Failed("cargo is missing; install the toolchain that Cargo.toml names under rust-version")
     for folder, wanted in jobs:
         command = ["cargo", "build", "--release", *wanted]
         if subprocess.run(command, cwd=folder, stdout=sys.stderr).returncode:
             raise Failed(f"{' '.join(command)} failed in {folder}")
-    target = HERE / "target" / "release"
-    engine = chosen.engine or ROOT / "target" / "release" / "lazarus"
-    return Programs(engine.resolve(), target / "load", target / "restate-peer")
+    return programs
 
 
 def made(chosen, programs):
@@ -154,29 +163,32 @@ def alone_of(chosen):
 
 
 def run_jobs(system, jobs, chosen, results):
-    """Starts `system`, runs what it has of `jobs`, and stops it."""
+    """Runs what `system` has of `jobs`; after one that failed the others get a server of their own."""
     wanted = {
         name: run
         for name, (kind, run) in jobs.items()
         if kind in chosen.workloads and kind in system.can
     }
-    if not wanted:
-        return
-    with tempfile.TemporaryDirectory(prefix="lazarus-bench-", dir=chosen.scratch) as home:
-        try:
-            system.start(home)
-            for name, run in wanted.items():
-                say(f"    {name}, load {os.getloadavg()[0]:.1f}")
-                results[name] = run(system)
-                if results[name].get("errors") and "restart" not in name:
-                    say(f"      {results[name]['errors']} errors: {results[name]['first_error']}")
-        except Failed as failure:
-            for log in sorted(pathlib.Path(home).glob("*.log")):
-                say(f"--- the end of {log.name}:")
-                say("\n".join(log.read_text(errors="replace").splitlines()[-15:]))
-            raise failure
-        finally:
-            system.stop()
+    while wanted:
+        with tempfile.TemporaryDirectory(prefix="lazarus-bench-", dir=chosen.scratch) as home:
+            job = next(iter(wanted))
+            try:
+                system.start(home)
+                for job in list(wanted):
+                    say(f"    {job}, load {os.getloadavg()[0]:.1f}")
+                    results[job] = wanted[job](system)
+                    del wanted[job]
+                    if results[job].get("first_error"):
+                        say(f"      {results[job]['errors']} errors: {results[job]['first_error']}")
+            except Failed as failure:
+                del wanted[job]
+                chosen.failures.append(f"{system.name}, {job}: {failure}")
+                say(f"      FAILED: {failure}")
+                for log in sorted(pathlib.Path(home).glob("*.log")):
+                    say(f"      the end of {log.name}:")
+                    say("\n".join(log.read_text(errors="replace").splitlines()[-15:]))
+            finally:
+                system.stop()
 
 
 def floor_of(programs, chosen):
@@ -241,8 +253,7 @@ def require_disk(chosen):
         raise Failed(f"{folder} is in memory ({kind}), where syncs cost nothing: name another with --scratch")
 
 
-def measure(programs, chosen):
-    rounds = []
+def measure(programs, chosen, rounds):
     for number in range(chosen.rounds):
         results = {}
         rounds.append(results)
@@ -257,12 +268,19 @@ def measure(programs, chosen):
             say(f"  {system.name}")
             of_system = results.setdefault(system.name, {})
             run_jobs(system, jobs_of(chosen), chosen, of_system)
-            for job, run in alone_of(chosen).items():
-                run_jobs(system, {job: run}, chosen, of_system)
+            for job, (kind, run) in alone_of(chosen).items():
+                system = system_of(name, programs)
+                if kind == "restart":
+                    system.expect_deaths(chosen.lease)
+                run_jobs(system, {job: (kind, run)}, chosen, of_system)
         if "bucket" in chosen.workloads and "stream" in chosen.systems:
             say("  a bucket with latency")
             bucket_of(programs, chosen, results)
-    return rounds
+        if "cold" in chosen.workloads and "stream" in chosen.systems:
+            say("  cold")
+            with tempfile.TemporaryDirectory(prefix="lazarus-bench-", dir=chosen.scratch) as home:
+                of_system = results.setdefault("lazarus, function", {})
+                of_system["cold, chain10 at 1"] = cold.measure(programs, home)
 
 
 def main():
@@ -273,10 +291,20 @@ def main():
     programs = build(chosen)
     for name in chosen.systems:
         system_of(name, programs)  # installs what is missing, before anything is measured
-    results = {"made": made(chosen, programs)}
-    results["rounds"] = measure(programs, chosen)
-    if chosen.syncs:
-        results["syncs"] = syncs_of(programs, chosen)
+    results = {"made": made(chosen, programs), "rounds": [], "failures": chosen.failures}
+    try:
+        measure(programs, chosen, results["rounds"])
+        if chosen.syncs:
+            results["syncs"] = syncs_of(programs, chosen)
+    finally:
+        # Also of a run that was interrupted: it may have taken hours.
+        tell(results, chosen)
+    if chosen.failures:
+        raise Failed("\n".join(["not everything could be measured:", *chosen.failures]))
+
+
+def tell(results, chosen):
+    """Writes and prints what there is."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps(results, indent=1)
     stamp = results["made"]["at"].replace(":", "").split("+")[0]

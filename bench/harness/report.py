@@ -167,10 +167,10 @@ def other_tables(rounds):
         "sleepers": ("Sleepers", ["starting_s", "p50_ms", "p99_ms", "max_ms", "kb_each"]),
         "restart": (
             "kill -9 under load",
-            ["first_progress_ms", "all_done_s", "asleep_all_done_s", "after_the_kill", "errors"],
+            ["first_progress_ms", "all_done_s", "asleep_all_done_s", "after_the_kill", "late", "errors"],
         ),
         "long": ("Many steps in one execution", ["seconds", "steps_per_second", "first_step_ms", "last_step_ms"]),
-        "cold": ("Every request on a fresh instance", ["start_ms", "p50_ms", "p99_ms"]),
+        "cold": ("Every request on a fresh instance", ["p50_ms", "p99_ms", "execution_ms", "requests_per_execution"]),
     }
     parts = []
     for prefix, (title, fields) in columns.items():

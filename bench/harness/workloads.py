@@ -12,6 +12,10 @@ from .process import Failed, Peak, cpu_seconds, written_bytes
 STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3}
 # From how many clients the executions of a restart come, and how many there are.
 RESTART_CLIENTS, RESTART_COUNT = 64, 3_200
+# What ends so long after the kill has waited for more than the server's start.
+LATE_MS = 10_000
+# How long a long run may take, that a figure comes of one which is slow.
+LONG_PATIENCE_SECONDS = 3_600
 
 
 def machine():
@@ -28,7 +32,7 @@ def closed(system, settings, workload, clients):
 def long(system, steps):
     """One execution of many steps."""
     system.prepare_long(steps)
-    figures = measured(system, steps, lambda: system.ask("long", steps))
+    figures = measured(system, steps, lambda: system.ask("long", steps, patience=LONG_PATIENCE_SECONDS))
     figures["steps_per_second"] = steps / figures["seconds"]
     return figures
 
@@ -72,6 +76,7 @@ def restart(system, settings, asleep):
         **figures,
         "machine": load,
         "after_the_kill": len(after),
+        "late": sum(at - killed > LATE_MS for at in after),
         "first_progress_ms": min(after) - killed,
         "all_done_s": (max(after) - killed) / 1000,
     }

@@ -6,7 +6,7 @@ import time
 
 from ..process import Failed
 
-# No workload takes longer than this; what does hangs.
+# No workload takes longer than this, unless it says so; what does hangs.
 PATIENCE_SECONDS = 300
 
 
@@ -46,14 +46,14 @@ class System:
         """Requests and bytes that went to the store so far; None where there is no such thing."""
         return None
 
-    def ask(self, *arguments):
+    def ask(self, *arguments, patience=PATIENCE_SECONDS):
         """Runs the clients' program, and gives what it prints."""
-        return self.answer(arguments, self.begin(*arguments))
+        return self.answer(arguments, self.begin(*arguments), patience)
 
-    def answer(self, arguments, clients):
+    def answer(self, arguments, clients, patience=PATIENCE_SECONDS):
         """What a program that was begun prints in the end; what can only hang is ended instead."""
         what = f"{self.name}: {' '.join(map(str, arguments))}"
-        end = time.monotonic() + PATIENCE_SECONDS
+        end = time.monotonic() + patience
         try:
             while True:
                 try:
@@ -63,13 +63,16 @@ class System:
                     for process in (*self.servers, *self.workers):
                         process.require_up()
                     if time.monotonic() > end:
-                        raise Failed(f"{what}: not over after {PATIENCE_SECONDS} s") from None
+                        raise Failed(f"{what}: not over after {patience} s") from None
         finally:
             clients.kill()
             clients.wait()
         if clients.returncode:
             raise Failed(f"{what}: {errors.strip() or f'ended with {clients.returncode}'}")
         return json.loads(output) if output.strip() else None
+
+    def expect_deaths(self, lease):
+        """Sets how long a dead worker is not missed, where a system has such a thing; before `start`."""
 
     def prepare_long(self, steps):
         """Starts what only a long run needs."""

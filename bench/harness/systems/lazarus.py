@@ -47,6 +47,9 @@ class Lazarus(System):
         name, log = f"the worker of {self.name}", self.home / "worker.log"
         self.workers = [Process(name, worker, log)]
 
+    def expect_deaths(self, lease):
+        self.flags = (*self.flags, "--lease", lease)
+
     def prepare_long(self, steps):
         worker = [*self.client(), "worker", "--long", steps, "--slots", 1]
         name, log = f"the long worker of {self.name}", self.home / "long-worker.log"
