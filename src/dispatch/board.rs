@@ -214,6 +214,22 @@ impl Board {
         self.lock().held.put(&name, Held { token: token.clone(), how: Hold::Reported });
     }
 
+    /// Notes that a report is over: `worker` holds the task still if `keeps`, or not any more. Nothing
+    /// where the commit of the report has given it the same task anew, to be called otherwise.
+    pub fn reported(&self, namespace: &Namespace, worker: &str, token: &TaskToken, keeps: bool) {
+        let mut inner = self.lock();
+        let name = (namespace.clone(), worker.to_owned());
+        let (run, task) = (token.handle.run, &token.task);
+        let held = inner.held.get_mut(&name, run, task).map(|held| held.how);
+        if held == Some(Hold::Reported) {
+            if keeps {
+                inner.hold(namespace, worker, Held::delivered(token.clone()));
+            } else {
+                inner.held.remove(&name, run, task);
+            }
+        }
+    }
+
     /// Notes that `worker` no longer holds the task.
     pub fn release(&self, namespace: &Namespace, worker: &str, run: RunId, task: &Task) {
         let name = (namespace.clone(), worker.to_owned());
@@ -634,6 +650,18 @@ mod tests {
         board.polled(&poller, Timestamp::default());
         assert_eq!(board.take_held(&poller), None);
         assert_eq!(board.held_by(&namespace, "w", None), []);
+    }
+
+    #[test]
+    fn what_a_report_brought_its_worker_anew_stays_in_its_hands() {
+        let (board, namespace) = board();
+        board.report(&namespace, "w", &token(1));
+        board.hold(&namespace, "w", Held::reserved(token(1), Timestamp::default()));
+        board.reported(&namespace, "w", &token(1), false);
+        assert!(board.is_held(token(1).handle.run, &token(1).task));
+        board.report(&namespace, "w", &token(2));
+        board.reported(&namespace, "w", &token(2), false);
+        assert!(!board.is_held(token(2).handle.run, &token(2).task));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{Engine, Error};
 use crate::{
-    dispatch::{Board, Held},
+    dispatch::Board,
     workflow::{Answer, Command, Namespace, Outcome, Submission, TaskToken},
 };
 
@@ -109,12 +109,7 @@ impl<'a> Reporting<'a> {
 
 impl Drop for Reporting<'_> {
     fn drop(&mut self) {
-        let TaskToken { handle, task } = self.token;
-        if self.is_over {
-            self.board.release(&handle.namespace, self.worker, handle.run, task);
-        } else {
-            let held = Held::delivered(self.token.clone());
-            self.board.hold(&handle.namespace, self.worker, held);
-        }
+        let namespace = &self.token.handle.namespace;
+        self.board.reported(namespace, self.worker, self.token, !self.is_over);
     }
 }
