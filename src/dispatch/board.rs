@@ -16,33 +16,11 @@ use std::{
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    Match, Poller, RESERVATION, RESERVATION_PENALTY, Ready, Scope, WorkerRecord,
+    Match, Poller, RESERVATION_PENALTY, Ready, Scope, WorkerRecord,
     fit::{Fits, fit},
-    hands::Hands,
+    hands::{Hands, Held, Hold, Name},
 };
-use crate::workflow::{Handle, Namespace, RunId, Task, TaskToken, Timestamp};
-
-/// A task in a worker's hands, or reserved for them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// The attempt, under a lease of this worker.
-    pub token: TaskToken,
-    /// How it came to be the worker's.
-    pub how: Hold,
-}
-
-/// How a task is a worker's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// It waits for the worker's next poll; given up then.
-    Reserved(Timestamp),
-    /// A poll or a stream of the worker has it from this instance.
-    Delivered,
-    /// The log says so: an instance before this one handed it out, or a claim is about to.
-    Found,
-    /// Its report is being committed: the log still says that the worker has it, and nobody works at it.
-    Reported,
-}
+use crate::workflow::{Namespace, RunId, Task, TaskToken, Timestamp};
 
 /// A worker chosen for a task, before the commit that gives it the lease.
 #[derive(Debug)]
@@ -80,9 +58,6 @@ pub enum Grant {
     /// Nothing will come any more: a newer poll took over, or the instance is going down.
     Leave,
 }
-
-/// What a worker is known by.
-pub(super) type Name = (Namespace, String);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -141,7 +116,9 @@ impl Board {
         let name = poller.name();
         if now.since(inner.polls_swept) >= SWEEP_EVERY {
             inner.polls_swept = now;
-            inner.polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
+            let Inner { polls, held, .. } = &mut *inner;
+            polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
+            held.forget_who_came(|name| polls.contains_key(name));
         }
         let before = inner.polls.get(&name);
         let poll = LastPoll {
@@ -199,12 +176,36 @@ impl Board {
     }
 
     /// Notes that `worker` holds a task, says the log; nothing where more is known of it here. Of a
-    /// worker that runs one at a time, a poll that waits is told to look again.
-    pub fn hold_found(&self, namespace: &Namespace, worker: &str, token: TaskToken) {
+    /// worker that runs one at a time, a poll that waits is told to look again. False: the worker came
+    /// on a stream and is not at it, so that nobody is; it is for its next poll.
+    pub fn hold_found(&self, namespace: &Namespace, worker: &str, token: &TaskToken) -> bool {
         let mut inner = self.lock();
-        if !inner.held.holds(token.handle.run, &token.task) {
-            inner.hold(namespace, worker, Held { token, how: Hold::Found });
+        let (run, task) = (token.handle.run, &token.task);
+        if inner.held.holds(run, task) {
+            return true;
         }
+        if inner.held.came_without(&(namespace.clone(), worker.to_owned()), run, task) {
+            return false;
+        }
+        inner.hold(namespace, worker, Held { token: token.clone(), how: Hold::Found });
+        true
+    }
+
+    /// Notes that `worker` comes on a stream and is at `running` and at nothing else; gives what else it
+    /// was handed here, or has by what was found in the log, and has not reported.
+    pub fn came(
+        &self,
+        namespace: &Namespace,
+        worker: &str,
+        running: &[TaskToken],
+    ) -> Vec<TaskToken> {
+        let mut inner = self.lock();
+        let name = (namespace.clone(), worker.to_owned());
+        inner.held.came(&name, running);
+        let unreported = inner.held.by(&name).filter(|held| held.how != Hold::Reported);
+        let is_dropped =
+            |token: &&TaskToken| inner.held.came_without(&name, token.handle.run, &token.task);
+        unreported.map(|held| &held.token).filter(is_dropped).cloned().collect()
     }
 
     /// Notes that what became of a task of `worker` is about to be committed. Until that is over
@@ -426,7 +427,9 @@ impl Board {
 
     /// Forgets that `worker` polled here: it does not come back.
     pub fn gone(&self, namespace: &Namespace, worker: &str) {
-        self.lock().polls.remove(&(namespace.clone(), worker.to_owned()));
+        let mut inner = self.lock();
+        inner.polls.remove(&(namespace.clone(), worker.to_owned()));
+        inner.held.forget_who_came(|(came_in, it)| came_in != namespace || it != worker);
     }
 
     /// Forgets whatever is known of a run that closed.
@@ -556,49 +559,10 @@ impl Waiting {
     }
 }
 
-impl Held {
-    /// A task that waits for the worker's next poll.
-    pub fn reserved(token: TaskToken, now: Timestamp) -> Self {
-        Self { token, how: Hold::Reserved(now.after(RESERVATION)) }
-    }
-
-    /// A task that was handed to the worker.
-    pub fn delivered(token: TaskToken) -> Self {
-        Self { token, how: Hold::Delivered }
-    }
-
-    /// Whether it waits for the worker's next poll.
-    pub fn is_reserved(&self) -> bool {
-        self.reserved_until().is_some()
-    }
-
-    pub(super) fn reserved_until(&self) -> Option<Timestamp> {
-        match self.how {
-            Hold::Reserved(until) => Some(until),
-            Hold::Delivered | Hold::Found | Hold::Reported => None,
-        }
-    }
-
-    /// Whether the next poll of its worker gets it: a worker that runs one task at a time and polls
-    /// has dropped the one before.
-    fn is_for_next_poll(&self, poller: &Poller) -> bool {
-        match self.how {
-            Hold::Reserved(_) => true,
-            Hold::Delivered | Hold::Found => poller.is_one_slot(),
-            Hold::Reported => false,
-        }
-    }
-
-    /// The run and its commit that the token names.
-    pub fn handle(&self) -> &Handle {
-        &self.token.handle
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workflow::ExecutionId;
+    use crate::workflow::{ExecutionId, Handle};
 
     fn token(run: u128) -> TaskToken {
         let execution = ExecutionId::known("e").expect("an id").key();
@@ -624,10 +588,10 @@ mod tests {
     #[test]
     fn a_claim_that_was_seen_in_the_log_before_it_was_noted_has_the_task() {
         let (board, namespace) = board();
-        board.hold_found(&namespace, "w", token(1));
+        assert!(board.hold_found(&namespace, "w", &token(1)));
         assert!(board.hold_claimed(&namespace, "w", token(1), true), "nobody else has it");
         assert!(!board.hold_claimed(&namespace, "w", token(1), false));
-        board.hold_found(&namespace, "w", token(1));
+        assert!(board.hold_found(&namespace, "w", &token(1)));
         assert!(!board.hold_claimed(&namespace, "w", token(1), true), "it was handed out");
     }
 
@@ -667,8 +631,23 @@ mod tests {
     #[test]
     fn what_an_instance_before_this_one_handed_out_is_not_handed_out_through_an_old_offer() {
         let (board, namespace) = board();
-        board.hold_found(&namespace, "w", token(1));
+        assert!(board.hold_found(&namespace, "w", &token(1)));
         assert!(!board.hold_claimed(&namespace, "w", token(1), false));
         assert!(board.hold_claimed(&namespace, "w", token(2), false), "another run");
+    }
+    #[test]
+    fn a_worker_that_comes_again_is_handed_what_it_did_not_get_whenever_the_log_is_read() {
+        let (board, namespace) = board();
+        assert!(board.hold_found(&namespace, "w", &token(1)));
+        board.hold_claimed(&namespace, "w", token(2), true);
+        board.hold_claimed(&namespace, "w", token(3), true);
+        board.report(&namespace, "w", &token(3));
+        assert_eq!(board.came(&namespace, "w", &[token(2)]), [token(1)]);
+        assert!(board.hold_found(&namespace, "w", &token(2)), "it is at it");
+        assert!(board.hold_found(&namespace, "w", &token(3)), "its report is on its way");
+        assert!(!board.hold_found(&namespace, "w", &token(4)), "it has not heard of it");
+        assert!(board.hold_found(&namespace, "v", &token(4)), "another worker may be at it");
+        board.gone(&namespace, "w");
+        assert!(board.hold_found(&namespace, "w", &token(5)), "it may come again with it");
     }
 }

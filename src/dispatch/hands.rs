@@ -3,10 +3,35 @@
 //! Invariant: a task stands at most once in each worker's hands. Every question about one task or one
 //! run costs the same however much a worker holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::board::{Held, Name};
-use crate::workflow::{RunId, Task, Timestamp};
+use super::{Poller, RESERVATION};
+use crate::workflow::{Handle, Namespace, RunId, Task, TaskToken, Timestamp};
+
+/// What a worker is known by.
+pub(super) type Name = (Namespace, String);
+
+/// A task in a worker's hands, or reserved for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The attempt, under a lease of this worker.
+    pub token: TaskToken,
+    /// How it came to be the worker's.
+    pub how: Hold,
+}
+
+/// How a task is a worker's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// It waits for the worker's next poll; given up then.
+    Reserved(Timestamp),
+    /// A poll or a stream of the worker has it from this instance.
+    Delivered,
+    /// The log says so: an instance before this one handed it out, or a claim is about to.
+    Found,
+    /// Its report is being committed: the log still says that the worker has it, and nobody works at it.
+    Reported,
+}
 
 /// What is held, and by whom.
 #[derive(Debug, Default)]
@@ -15,16 +40,26 @@ pub(super) struct Hands {
     of: BTreeMap<Name, BTreeMap<u64, Held>>,
     /// Where each run's tasks stand in `of`.
     runs: HashMap<RunId, Vec<(Name, u64)>>,
-    came: u64,
+    /// How many there were.
+    count: u64,
+    /// What each worker that came on a stream was at then.
+    came: HashMap<Name, HashSet<(RunId, Task)>>,
 }
 
 impl Hands {
     /// Gives `held` to a worker, in the place of what it held of the same task.
     pub(super) fn put(&mut self, name: &Name, held: Held) {
-        self.remove(name, held.token.handle.run, &held.token.task);
-        self.came += 1;
-        self.runs.entry(held.token.handle.run).or_default().push((name.clone(), self.came));
-        self.of.entry(name.clone()).or_default().insert(self.came, held);
+        let Held { token, .. } = &held;
+        if let Some(before) = self.get_mut(name, token.handle.run, &token.task) {
+            *before = held;
+            return;
+        }
+        self.count += 1;
+        self.runs.entry(token.handle.run).or_default().push((name.clone(), self.count));
+        match self.of.get_mut(name) {
+            Some(all) => drop(all.insert(self.count, held)),
+            None => drop(self.of.insert(name.clone(), BTreeMap::from([(self.count, held)]))),
+        }
     }
 
     /// Takes a task out of a worker's hands.
@@ -73,6 +108,22 @@ impl Hands {
         }
     }
 
+    /// Notes what a worker is at that comes on a stream.
+    pub(super) fn came(&mut self, name: &Name, running: &[TaskToken]) {
+        let running = running.iter().map(|token| (token.handle.run, token.task.clone()));
+        self.came.insert(name.clone(), running.collect());
+    }
+
+    /// Whether a worker came on a stream and was not at the task then.
+    pub(super) fn came_without(&self, name: &Name, run: RunId, task: &Task) -> bool {
+        self.came.get(name).is_some_and(|running| !running.contains(&(run, task.clone())))
+    }
+
+    /// Forgets with what workers came, but for those that `stays` says.
+    pub(super) fn forget_who_came(&mut self, stays: impl Fn(&Name) -> bool) {
+        self.came.retain(|name, _| stays(name));
+    }
+
     /// Takes the reservations that end by `now`, by worker.
     pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<(Name, Held)> {
         let is_over = |held: &Held| held.reserved_until().is_some_and(|until| until <= now);
@@ -114,12 +165,51 @@ impl Hands {
     }
 }
 
+impl Held {
+    /// A task that waits for the worker's next poll.
+    pub fn reserved(token: TaskToken, now: Timestamp) -> Self {
+        Self { token, how: Hold::Reserved(now.after(RESERVATION)) }
+    }
+
+    /// A task that was handed to the worker.
+    pub fn delivered(token: TaskToken) -> Self {
+        Self { token, how: Hold::Delivered }
+    }
+
+    /// Whether it waits for the worker's next poll.
+    pub fn is_reserved(&self) -> bool {
+        self.reserved_until().is_some()
+    }
+
+    pub(super) fn reserved_until(&self) -> Option<Timestamp> {
+        match self.how {
+            Hold::Reserved(until) => Some(until),
+            Hold::Delivered | Hold::Found | Hold::Reported => None,
+        }
+    }
+
+    /// Whether the next poll of its worker gets it: a worker that runs one task at a time and polls
+    /// has dropped the one before.
+    pub(super) fn is_for_next_poll(&self, poller: &Poller) -> bool {
+        match self.how {
+            Hold::Reserved(_) => true,
+            Hold::Delivered | Hold::Found => poller.is_one_slot(),
+            Hold::Reported => false,
+        }
+    }
+
+    /// The run and its commit that the token names.
+    pub fn handle(&self) -> &Handle {
+        &self.token.handle
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::workflow::{ExecutionId, Handle, Namespace, TaskToken};
+    use crate::workflow::ExecutionId;
 
     fn held(run: u128, step: &str) -> Held {
         let execution = ExecutionId::known("e").expect("an id").key();
@@ -139,12 +229,12 @@ mod tests {
     }
 
     #[test]
-    fn a_task_stands_once_in_a_workers_hands_and_in_the_order_it_came() {
+    fn a_task_stands_once_in_a_workers_hands_and_where_it_stood_first() {
         let mut hands = Hands::default();
         for step in ["a", "b", "a"] {
             hands.put(&name("w"), held(1, step));
         }
-        assert_eq!(steps(&hands, "w"), ["b".into(), "a".into()]);
+        assert_eq!(steps(&hands, "w"), ["a".into(), "b".into()]);
     }
 
     #[test]

@@ -12,8 +12,9 @@ mod hands;
 mod offers;
 mod workers;
 
-pub use board::{Board, Candidate, Grant, Held, Wait, Waiting};
+pub use board::{Board, Candidate, Grant, Wait, Waiting};
 pub use fit::{Match, Poller, Ready, Scope};
+pub use hands::Held;
 pub use offers::{Offer, Offers, Scan};
 pub use workers::{WorkerRecord, Workers};
 

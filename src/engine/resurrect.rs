@@ -187,7 +187,12 @@ impl Engine {
     /// its ready tasks to the polls, its leases to the workers that come back for them. The entry of one
     /// that is over goes.
     pub(super) async fn visit(&self, entry: &Entry) -> Result<(), Error> {
-        let loaded = self.look_at_newest(&entry.handle, Loaded::clone).await?;
+        // Noted while nobody else decides: a lease that is reported meanwhile would be found again.
+        let noted = self.look_at_newest(&entry.handle, |loaded| {
+            self.find_leases(loaded);
+            loaded.clone()
+        });
+        let loaded = noted.await?;
         if loaded.state.is_closed() {
             // Else it would stand until it is due, and each start would read its run again.
             if loaded.state.seq >= entry.handle.seq {
@@ -195,12 +200,23 @@ impl Engine {
             }
             return Ok(());
         }
-        for (worker, token) in loaded.leased() {
-            self.inner.board.hold_found(&loaded.state.namespace, &worker, token);
-        }
         let stored = self.take_care_of(&loaded, Which::All);
         self.offer_in_store(stored);
         Ok(())
+    }
+
+    /// Notes who has the tasks of a run, by its log. What a worker was given that came since, on a
+    /// stream, and is not at it, got lost on its way: it is handed out once more.
+    fn find_leases(&self, loaded: &Loaded) {
+        if loaded.state.is_closed() {
+            return;
+        }
+        let namespace = &loaded.state.namespace;
+        for (worker, token) in loaded.leased() {
+            if !self.inner.board.hold_found(namespace, &worker, &token) {
+                self.keep_for_next_poll(namespace, &worker, token, self.inner.env.now());
+            }
+        }
     }
 }
 

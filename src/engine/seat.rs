@@ -53,17 +53,13 @@ impl Engine {
         self.next_task_while(&poller, wait, is_wanted).await
     }
 
-    /// Takes back what this instance has handed to `worker`, but for what it is still at: for its next
-    /// polls. For a worker that comes back and has forgotten the rest.
+    /// Takes back what this instance, or one before it, has handed to `worker`, but for what it is still
+    /// at: for its next polls. For a worker that comes back and has forgotten the rest, or never heard
+    /// of it. What is found in logs later on is taken back as well.
     pub fn take_back_all_but(&self, namespace: &Namespace, worker: &str, running: &[TaskToken]) {
         let now = self.inner.env.now();
-        let is_running = |token: &TaskToken| {
-            running.iter().any(|it| it.handle.run == token.handle.run && it.task == token.task)
-        };
-        for token in self.inner.board.held_by(namespace, worker, None) {
-            if !is_running(&token) {
-                self.keep_for_next_poll(namespace, worker, token, now);
-            }
+        for token in self.inner.board.came(namespace, worker, running) {
+            self.keep_for_next_poll(namespace, worker, token, now);
         }
     }
 

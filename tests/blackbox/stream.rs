@@ -251,6 +251,45 @@ async fn a_worker_finds_the_engine_that_comes_after_one_that_was_killed() {
 }
 
 #[tokio::test]
+async fn what_a_kill_took_on_its_way_to_a_worker_is_handed_out_when_the_worker_comes_again() {
+    // Before the engine has looked at the logs, and after it.
+    for wait in [0, 500] {
+        let bucket = Bucket::new();
+        let first = Instance::start(bucket.store().await, &Setup::new()).await;
+        put_chain(&first).await;
+        let mut client = first.client().await;
+        let mut before = Bare::hello(&first, 8, &[]).await;
+        for _ in 0..2 {
+            client.execute("chain", json!({})).await;
+        }
+        let (heard, lost) = (before.task().await, before.task().await);
+        first.kill();
+        let second = Instance::start(bucket.store().await, &Setup::new()).await;
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let mut after = Bare::hello(&second, 8, &[&heard.token]).await;
+        let again = after.task().await;
+        let named = |task: &v1::WorkTask| (task.execution_id.clone(), task.step.clone(), task.attempt);
+        assert_eq!(named(&again), named(&lost), "the lease is its own still");
+        assert_eq!(after.hear_within(300).await, None, "it is at the other one");
+        for task in [&heard, &again] {
+            after.report(&task.token, &json!(1));
+        }
+        let mut recorded = 0;
+        for _ in 0..4 {
+            match after.hear_within(10_000).await {
+                Some(work_response::Message::Ack(ack)) => {
+                    assert_eq!(ack.verdict(), Verdict::Recorded, "{ack:?}");
+                    recorded += 1;
+                }
+                Some(work_response::Message::Task(next)) => assert_eq!(next.step, "s1"),
+                None => panic!("neither an ack nor a task"),
+            }
+        }
+        assert_eq!(recorded, 2);
+    }
+}
+
+#[tokio::test]
 async fn steps_fail_panic_sleep_and_ask() {
     let instance = lone_instance().await;
     let mut client = instance.client().await;
