@@ -3,7 +3,7 @@
 //! Closed is final: the log of the run that failed is not touched. The new run's start commit carries
 //! the results that are kept, so that it never needs the old log again.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     Engine, Error, ResumeRequest, StartRequest, Started,
@@ -113,7 +113,7 @@ impl Engine {
                 attempt: done.attempt(),
                 started,
                 ended,
-                result: Payload::Json(Arc::clone(&values[&done.at()])),
+                result: Payload::Json(values[&done.at()].clone()),
                 error: state.caught.get(step).cloned(),
             });
         }

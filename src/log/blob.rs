@@ -3,8 +3,6 @@
 //! Invariant: a blob is written before the commit that names it, under the hash of its bytes: writing
 //! it again changes nothing, and what is read is what was named.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use object_store::ObjectStoreExt;
 
@@ -23,10 +21,11 @@ impl RunLog {
     /// [`Error::Unavailable`], [`Error::Throttled`]: the payload is as it was; try again.
     pub async fn offload(&self, run: RunId, payload: &mut Payload) -> Result<(), Error> {
         let Payload::Json(value) = payload else { return Ok(()) };
-        let text = value.to_string();
+        let text = value.text();
         let bytes = text.len() as u64;
         if bytes > PAYLOAD_BYTES_MAX {
-            let sha256 = self.put_blob(run, text.into()).await?;
+            let text = Bytes::copy_from_slice(text.as_bytes());
+            let sha256 = Box::pin(self.put_blob(run, text)).await?;
             *payload = Payload::Blob { sha256: sha256.into(), bytes };
         }
         Ok(())
@@ -59,7 +58,7 @@ impl RunLog {
             return Err(corrupt("its hash does not match its bytes"));
         }
         let value = serde_json::from_slice(&bytes).map_err(|_| corrupt("it is no JSON text"))?;
-        Ok(Arc::new(value))
+        Ok(Json::new(value))
     }
 
     /// The payload that the event at `at` of the run carries. 1 GET, and 1 more when it is a blob.

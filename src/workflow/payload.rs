@@ -1,13 +1,80 @@
 //! Data that users pass through a workflow, and where it is kept.
 
-use std::sync::Arc;
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, OnceLock},
+};
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::{RawValue, Value, to_raw_value};
 
 use super::id::Seq;
 
-/// A JSON value, shared rather than copied.
-pub type Json = Arc<serde_json::Value>;
+/// A JSON value, shared rather than copied; so is its text, once somebody asked for it: it is the same
+/// in the event that carries the value, and in each snapshot after that.
+#[derive(Clone)]
+pub struct Json(Arc<Shared>);
+
+struct Shared {
+    value: Value,
+    text: OnceLock<Box<RawValue>>,
+}
+
+impl Json {
+    /// To be shared from here on.
+    pub fn new(value: Value) -> Self {
+        Self(Arc::new(Shared { value, text: OnceLock::new() }))
+    }
+
+    /// Its text, as short as JSON can be.
+    pub fn text(&self) -> &str {
+        self.raw().get()
+    }
+
+    fn raw(&self) -> &RawValue {
+        let Shared { value, text } = &*self.0;
+        text.get_or_init(|| to_raw_value(value).expect("BUG: a JSON value does not serialize"))
+    }
+}
+
+impl Deref for Json {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.0.value
+    }
+}
+
+impl From<Value> for Json {
+    fn from(value: Value) -> Self {
+        Self::new(value)
+    }
+}
+
+impl PartialEq for Json {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl fmt::Debug for Json {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, out)
+    }
+}
+
+impl Serialize for Json {
+    fn serialize<S: Serializer>(&self, output: S) -> Result<S::Ok, S::Error> {
+        self.raw().serialize(output)
+    }
+}
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        Value::deserialize(input).map(Self::new)
+    }
+}
 
 /// A payload as an event carries it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -26,14 +93,14 @@ pub enum Payload {
 
 impl Payload {
     /// A payload that carries `value` itself.
-    pub fn of(value: serde_json::Value) -> Self {
-        Self::Json(Arc::new(value))
+    pub fn of(value: Value) -> Self {
+        Self::Json(Json::new(value))
     }
 
     /// How many bytes the value has as JSON.
     pub fn bytes(&self) -> u64 {
         match self {
-            Self::Json(value) => json_bytes(value),
+            Self::Json(value) => value.text().len() as u64,
             Self::Blob { bytes, .. } => *bytes,
         }
     }
@@ -79,23 +146,6 @@ impl Stored {
         };
         Self { at, bytes, value }
     }
-}
-
-/// Counts the bytes of `value` as JSON without building the text.
-pub(crate) fn json_bytes(value: &serde_json::Value) -> u64 {
-    struct Count(u64);
-    impl std::io::Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0 += bytes.len() as u64;
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    serde_json::to_writer(&mut count, value).expect("BUG: a JSON value does not serialize");
-    count.0
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! State and command: whatever is asked of a run in whatever order, it is decided or refused; never a
 //! panic, and `decide`, `fold`, snapshot and commit agree.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use lazarus::workflow::{
     Arm, Blueprint, Command, Definition, Failure, Json, Mismatch, Outcome, Payload, RetryPolicy,
@@ -161,7 +161,7 @@ fn payload(input: &mut Input<'_>, world: &mut World) -> Payload {
 
 fn value(input: &mut Input<'_>) -> Json {
     let nested = |depth: usize| (0..depth).fold(json!("y"), |inner, _| json!([inner]));
-    Arc::new(match input.byte() % 14 {
+    Json::new(match input.byte() % 14 {
         0 => Value::Null,
         1 => json!("x"),
         2 => json!({"ok": "x"}),
