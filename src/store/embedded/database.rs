@@ -6,7 +6,7 @@ use std::{
     path::{Path as FilePath, PathBuf},
 };
 
-use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{CompressionType, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, PersistMode};
 use object_store::{Result, path::Path};
 
 use super::{
@@ -24,6 +24,9 @@ const CACHE_BYTES: u64 = 4 << 20;
 const MEMTABLE_BYTES: u64 = 8 << 20;
 /// Open table files.
 const FILES_MAX: usize = 64;
+/// From this length on a body is written once more, into a file of bodies, and merges of tables carry
+/// only its place. Bodies of commits are never changed, and were written seven times over.
+const APART_BYTES: u32 = 256;
 /// The engine's threads. It keeps the first for flushes, so that none waits for a merge of tables; but
 /// that one spins for as long as a merge is asked for and all others are at one. With one other, that
 /// was half of the time under load; with two, the second finds nothing left to merge and takes it.
@@ -147,8 +150,11 @@ fn open_engine(path: &PathBuf) -> fjall::Result<(fjall::Database, Keyspace)> {
         // The journal module checks what it reads back, and needs no codec for it.
         .journal_compression(CompressionType::None)
         .open()?;
-    let sized = || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES);
-    let objects = engine.keyspace(KEYSPACE, sized)?;
+    let apart = KvSeparationOptions::default().separation_threshold(APART_BYTES);
+    let options = KeyspaceCreateOptions::default()
+        .max_memtable_size(MEMTABLE_BYTES)
+        .with_kv_separation(Some(apart.compression(CompressionType::None)));
+    let objects = engine.keyspace(KEYSPACE, || options)?;
     Ok((engine, objects))
 }
 
