@@ -141,7 +141,11 @@ impl Board {
     /// The next task that is `poller`'s already: reserved for it, or handed to it before and, as a
     /// worker that runs one task at a time polls again, dropped by it.
     pub fn take_held(&self, poller: &Poller) -> Option<Held> {
-        self.lock().held.take_first(&poller.name(), |held| held.is_for_next_poll(poller))
+        let mut inner = self.lock();
+        if !inner.held.has_reserved() && !poller.is_one_slot() {
+            return None;
+        }
+        inner.held.take_first(&poller.name(), |held| held.is_for_next_poll(poller))
     }
 
     /// Notes that `worker` holds a task. A poll of its that waits is told to look again: the task is
@@ -167,12 +171,12 @@ impl Board {
     ) -> bool {
         let mut inner = self.lock();
         let name = (namespace.clone(), worker.to_owned());
-        match inner.held.get_mut(&name, token.handle.run, &token.task) {
-            Some(held) if is_new && held.how == Hold::Found => held.how = Hold::Delivered,
-            Some(_) => return false,
-            None => inner.held.put(&name, Held::delivered(token)),
+        let how = inner.held.how(&name, token.handle.run, &token.task);
+        let has_it = how.is_none() || (is_new && how == Some(Hold::Found));
+        if has_it {
+            inner.held.put(&name, Held::delivered(token));
         }
-        true
+        has_it
     }
 
     /// Notes that `worker` holds a task, says the log; nothing where more is known of it here. Of a
@@ -221,8 +225,7 @@ impl Board {
         let mut inner = self.lock();
         let name = (namespace.clone(), worker.to_owned());
         let (run, task) = (token.handle.run, &token.task);
-        let held = inner.held.get_mut(&name, run, task).map(|held| held.how);
-        if held == Some(Hold::Reported) {
+        if inner.held.how(&name, run, task) == Some(Hold::Reported) {
             if keeps {
                 inner.hold(namespace, worker, Held::delivered(token.clone()));
             } else {
@@ -395,7 +398,11 @@ impl Board {
 
     /// When the next reservation is given up.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        self.lock().held.all().filter_map(Held::reserved_until).min()
+        let inner = self.lock();
+        if !inner.held.has_reserved() {
+            return None;
+        }
+        inner.held.all().filter_map(Held::reserved_until).min()
     }
 
     /// Resolves once something was reserved since it was last asked.

@@ -42,6 +42,8 @@ pub(super) struct Hands {
     runs: HashMap<RunId, Vec<(Name, u64)>>,
     /// How many there were.
     count: u64,
+    /// How many of them are reserved: mostly none, and a worker may hold hundreds of others.
+    reserved: usize,
     /// What each worker that came on a stream was at then.
     came: HashMap<Name, HashSet<(RunId, Task)>>,
 }
@@ -50,8 +52,10 @@ impl Hands {
     /// Gives `held` to a worker, in the place of what it held of the same task.
     pub(super) fn put(&mut self, name: &Name, held: Held) {
         let Held { token, .. } = &held;
-        if let Some(before) = self.get_mut(name, token.handle.run, &token.task) {
-            *before = held;
+        self.reserved += usize::from(held.is_reserved());
+        if let Some(before) = self.find_mut(name, token.handle.run, &token.task) {
+            let before = std::mem::replace(before, held);
+            self.reserved -= usize::from(before.is_reserved());
             return;
         }
         self.count += 1;
@@ -68,8 +72,18 @@ impl Hands {
         self.take_at(name, at)
     }
 
-    /// What a worker holds of a task.
-    pub(super) fn get_mut(&mut self, name: &Name, run: RunId, task: &Task) -> Option<&mut Held> {
+    /// How a worker holds a task.
+    pub(super) fn how(&self, name: &Name, run: RunId, task: &Task) -> Option<Hold> {
+        let at = self.place(name, run, task)?;
+        Some(self.of[name][&at].how)
+    }
+
+    /// Whether anything is reserved, for whomever.
+    pub(super) fn has_reserved(&self) -> bool {
+        self.reserved > 0
+    }
+
+    fn find_mut(&mut self, name: &Name, run: RunId, task: &Task) -> Option<&mut Held> {
         let at = self.place(name, run, task)?;
         self.of.get_mut(name)?.get_mut(&at)
     }
@@ -126,6 +140,9 @@ impl Hands {
 
     /// Takes the reservations that end by `now`, by worker.
     pub(super) fn take_expired(&mut self, now: Timestamp) -> Vec<(Name, Held)> {
+        if !self.has_reserved() {
+            return vec![];
+        }
         let is_over = |held: &Held| held.reserved_until().is_some_and(|until| until <= now);
         let expired: Vec<(Name, u64)> = self
             .of
@@ -151,6 +168,7 @@ impl Hands {
     fn take_at(&mut self, name: &Name, at: u64) -> Option<Held> {
         let all = self.of.get_mut(name)?;
         let held = all.remove(&at)?;
+        self.reserved -= usize::from(held.is_reserved());
         if all.is_empty() {
             self.of.remove(name);
         }
@@ -235,6 +253,31 @@ mod tests {
             hands.put(&name("w"), held(1, step));
         }
         assert_eq!(steps(&hands, "w"), ["a".into(), "b".into()]);
+    }
+
+    #[test]
+    fn what_is_reserved_is_counted_however_it_goes() {
+        let mut hands = Hands::default();
+        let reserved = || Held::reserved(held(1, "a").token, Timestamp::default());
+        let task = held(1, "a").token.task;
+        let run = RunId::from_random(1);
+        for replaced in [true, false] {
+            hands.put(&name("w"), reserved());
+            hands.put(&name("w"), reserved());
+            assert!(hands.has_reserved());
+            if replaced {
+                hands.put(&name("w"), held(1, "a"));
+            } else {
+                assert!(hands.remove(&name("w"), run, &task).is_some());
+            }
+            assert!(!hands.has_reserved());
+        }
+        hands.put(&name("w"), reserved());
+        hands.forget(run);
+        assert!(!hands.has_reserved());
+        hands.put(&name("w"), reserved());
+        assert_eq!(hands.take_expired(Timestamp::default().after(RESERVATION)).len(), 1);
+        assert!(!hands.has_reserved());
     }
 
     #[test]
