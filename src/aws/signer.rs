@@ -92,7 +92,7 @@ fn signed(
     *request.headers_mut() = headers;
     let digest = Sha256::digest(body);
     AwsAuthorizer::new(credentials, service, region)
-        .try_authorize(&mut request, Some(digest.as_slice()))
+        .try_authorize(&mut request, Some(&digest[..]))
         .map_err(|error| unsigned(&error))?;
     Ok(std::mem::take(request.headers_mut()))
 }

@@ -18,14 +18,14 @@ use tokio::sync::oneshot;
 use super::{Error, StoredBlueprint};
 use crate::{
     log::{Encoded, Snapshots, Sum},
-    workflow::{Answer, At, Command, Handle, Json, RunId, State, Timestamp},
+    workflow::{Answer, At, Command, Done, Handle, Json, RunId, State, Timestamp},
 };
 
 /// A run as it was last seen or left by this instance.
 #[derive(Clone, Debug)]
 pub(super) struct Loaded {
     /// The state.
-    pub(super) state: State,
+    pub(super) state: Box<State>,
     /// The pinned blueprint.
     pub(super) blueprint: Arc<StoredBlueprint>,
     /// The sum of the last commit, which the next one names.
@@ -41,7 +41,7 @@ pub(super) struct Loaded {
 impl Loaded {
     /// A run right after `commit`, which led to `state`.
     pub(super) fn after(
-        state: State,
+        state: Box<State>,
         blueprint: Arc<StoredBlueprint>,
         commit: &Encoded,
         read_at: Timestamp,
@@ -202,6 +202,17 @@ impl Memory {
     pub(super) fn put_payload(&self, run: RunId, at: At, value: Json, bytes: u64) {
         if let Some(payloads) = &self.payloads {
             payloads.insert((run, at), (value, bytes));
+        }
+    }
+
+    /// Forgets the payloads of a run that closed which its state carries: whoever asks for them reads
+    /// the state. They would stand here until as many newer ones came as this memory holds.
+    pub(super) fn forget_kept(&self, state: &State) {
+        let Some(payloads) = &self.payloads else { return };
+        let kept = state.kept.iter().filter_map(|(step, _)| state.done.get(step));
+        let input = state.input.value.is_some().then_some(state.input.at);
+        for at in kept.map(Done::at).chain(input) {
+            payloads.remove(&(state.run, at));
         }
     }
 }

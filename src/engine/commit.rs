@@ -18,6 +18,7 @@ use super::{
     assign::{Assigned, ready_offers},
     cache::{Blob, Loaded, Pending},
     effects::Which,
+    half_of,
 };
 use crate::{
     log::{self, Append, Encoded, NewCommit, Snapshots, Sum},
@@ -201,7 +202,7 @@ impl Engine {
         let tail = tail.ok_or_else(|| no_such_run(handle))?;
         let blueprint = self.pinned_blueprint(tail.state()).await?;
         let (sum, snapshots) = (tail.last().sum, tail.snapshots());
-        let state = tail.into_state();
+        let state = Box::new(tail.into_state());
         Ok(Loaded { state, blueprint, sum, snapshots, read_at, at_tail: anew })
     }
 
@@ -228,7 +229,9 @@ impl Engine {
         let Loaded { state, blueprint, .. } = loaded;
         let mut before = Before::of(&state);
         let handle = state.handle();
-        let mut draft = Draft::next(state, now, self.random_u64());
+        // Asked for once, as the system is asked: what a jitter is made of may be seen in the commit.
+        let random = self.inner.env.random();
+        let mut draft = Draft::next(state, now, half_of(random));
         let policy = &self.inner.config.policy;
         let setting = Setting { blueprint: &blueprint.blueprint, policy, values: &values };
         let decide = |command| workflow::decide(&mut draft, &setting, command);
@@ -257,7 +260,7 @@ impl Engine {
         let last_look = closes_unseen.then_some(last_look);
         before.attention.extend(last_look.map(attention_of));
         let guard = sealed.guard_first.or(last_look);
-        let written = self.write(&before, &rest, &sealed, guard, batch).await;
+        let written = self.write(&before, &rest, (&sealed, random), guard, batch).await;
         match written {
             Ok(Written::Committed(written)) => {
                 let handle = sealed.state.handle();
@@ -285,7 +288,7 @@ impl Engine {
         &self,
         before: &Before,
         rest: &Rest,
-        sealed: &Sealed,
+        (sealed, cid): (&Sealed, u128),
         guard: Option<Guard>,
         batch: &[Pending],
     ) -> Result<Written, Error> {
@@ -298,7 +301,7 @@ impl Engine {
             .filter_map(|pending| pending.command.request())
             .map(str::to_owned)
             .collect();
-        let encoded = self.encode(sealed, &requests, Some(rest.sum), rest.snapshots);
+        let encoded = self.encode((sealed, cid), &requests, Some(rest.sum), rest.snapshots);
         let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
         let deadline = if batch.iter().any(is_result) { DEADLINE_OF_RESULTS } else { DEADLINE };
         match self.inner.log.append(handle.run, &encoded, deadline).await? {
@@ -320,15 +323,18 @@ impl Engine {
         Err(no_such_run(handle))
     }
 
-    /// The bytes of a sealed draft, to be sent unchanged however often they have to be.
+    /// The bytes of a sealed draft, to be sent unchanged however often they have to be; `cid` are 128
+    /// random bits.
     pub(super) fn encode(
         &self,
-        sealed: &Sealed,
+        (sealed, cid): (&Sealed, u128),
         requests: &[String],
         prev: Option<Sum>,
         snapshots: Snapshots,
     ) -> Encoded {
         let Sealed { events, facts, state, .. } = sealed;
+        // What is parked is forgotten, and read again when it is woken.
+        let remembers = self.inner.memory.is_on() && state.is_active();
         let commit = NewCommit {
             run: state.run,
             seq: facts.seq,
@@ -338,9 +344,9 @@ impl Engine {
             requests,
             events,
             snapshots,
-            snapshot: snapshots.is_due(facts.seq).then_some(state),
+            snapshot: snapshots.is_due(facts.seq, remembers).then_some(state),
         };
-        commit.encode_as(self.inner.format, self.inner.env.random())
+        commit.encode_as(self.inner.format, cid)
     }
 
     /// Nothing was decided. A waker still makes known what is due soon and what is ready: whoever
@@ -431,7 +437,7 @@ impl Rest {
     }
 
     /// The state as it was, nothing decided.
-    fn with(self, state: State, blueprint: Arc<StoredBlueprint>) -> Loaded {
+    fn with(self, state: Box<State>, blueprint: Arc<StoredBlueprint>) -> Loaded {
         let Self { sum, snapshots, read_at, at_tail } = self;
         Loaded { state, blueprint, sum, snapshots, read_at, at_tail }
     }

@@ -64,7 +64,7 @@ impl Engine {
             blueprint: blueprint.blueprint.clone(),
             now: self.inner.env.now(),
             notes,
-            state,
+            state: *state,
         })
     }
 

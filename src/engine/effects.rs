@@ -59,6 +59,7 @@ impl Engine {
         };
         if state.is_closed() {
             self.inner.board.forget(state.run);
+            self.inner.memory.forget_kept(state);
             self.inner.closings.tell(loaded);
         }
         if !errands.is_empty() {

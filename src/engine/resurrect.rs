@@ -170,7 +170,7 @@ impl Engine {
         let now = self.inner.env.now();
         let (sum, snapshots) = (loaded.sum, loaded.snapshots);
         let sealed = Draft::next(loaded.state, now, 0).settle();
-        let encoded = self.encode(&sealed, &[], Some(sum), snapshots);
+        let encoded = self.encode((&sealed, self.inner.env.random()), &[], Some(sum), snapshots);
         let settled = self.inner.log.append(entry.handle.run, &encoded, DEADLINE).await?;
         if settled == Append::Committed {
             self.inner.memory.put(Loaded::after(sealed.state, loaded.blueprint, &encoded, now));

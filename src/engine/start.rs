@@ -11,6 +11,7 @@ use super::{
     cache::Loaded,
     commit::{Before, DEADLINE, attention_of},
     effects::Which,
+    half_of,
 };
 use crate::{
     log::{self, Append, Commit, Snapshots},
@@ -173,7 +174,8 @@ impl Engine {
         start.resumed = resumed;
         start.with_inputs.extend(calls.with_inputs);
         start.arguments.extend(calls.arguments);
-        let mut draft = Draft::begin(start, now, self.random_u64());
+        let random = self.inner.env.random();
+        let mut draft = Draft::begin(start, now, half_of(random));
         let values = Values::default();
         let setting = Setting { blueprint: &blueprint.blueprint, policy, values: &values };
         workflow::start(&mut draft, &setting, kept);
@@ -182,7 +184,7 @@ impl Engine {
         assert_eq!(sealed.guard_first, Some(guard), "BUG: a start needs another guard than it has");
         let requests: Vec<String> =
             Some(request.request.clone()).into_iter().filter(|id| !id.is_empty()).collect();
-        let encoded = self.encode(&sealed, &requests, None, Snapshots::NONE);
+        let encoded = self.encode((&sealed, random), &requests, None, Snapshots::NONE);
         if self.inner.env.now().since(looked) > SENT_WITHIN {
             assigned.cancel();
             return Ok(None);

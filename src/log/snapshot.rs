@@ -15,6 +15,11 @@ const SHORT_RUN: Seq = 24;
 const LONG_RUN_BYTES_MAX: u64 = 2 * 1024;
 /// A larger state stands in each so-manieth commit: what a cold load reads in parallel at most.
 const EVERY: Seq = 32;
+/// A writer that remembers the run writes a state less often the longer it is: it pays for each of them,
+/// and only whoever comes after its death reads the commits since. One commit for each so many bytes:
+const BYTES_FOR_ONE: u64 = 2 * 1024;
+/// And each so-manieth commit at least.
+const EVERY_AT_LEAST: Seq = 128;
 
 /// What is known of a run's last snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,11 +34,14 @@ impl Snapshots {
     /// Before anything was committed.
     pub const NONE: Self = Self { seq: 0, bytes: 0 };
 
-    /// Whether commit `seq` is to carry the state. The last snapshot's length stands for this
-    /// one's, so that a large state is not serialized only to be measured.
-    pub fn is_due(self, seq: Seq) -> bool {
+    /// Whether commit `seq` is to carry the state; `remembers`: its writer keeps the run in memory after it. The
+    /// last snapshot's length stands for this one's, so that a large state is not serialized only to be
+    /// measured.
+    pub fn is_due(self, seq: Seq, remembers: bool) -> bool {
         let inline_max = if seq < SHORT_RUN { SHORT_RUN_BYTES_MAX } else { LONG_RUN_BYTES_MAX };
-        seq > 0 && (self.bytes <= inline_max || seq.saturating_sub(self.seq) >= EVERY)
+        let longest = if remembers { EVERY_AT_LEAST } else { EVERY };
+        let every = (self.bytes / BYTES_FOR_ONE).clamp(EVERY, longest);
+        seq > 0 && (self.bytes <= inline_max || seq.saturating_sub(self.seq) >= every)
     }
 
     /// What is known once `commit` is in the log.
@@ -48,7 +56,7 @@ mod tests {
     use super::*;
 
     fn due(last: Seq, bytes: u64, seq: Seq) -> bool {
-        Snapshots { seq: last, bytes }.is_due(seq)
+        Snapshots { seq: last, bytes }.is_due(seq, true)
     }
 
     #[test]
@@ -64,5 +72,17 @@ mod tests {
         assert_eq!((24..=200).filter(|&seq| due(23, 8193, seq)).min(), Some(55));
         assert!(!due(99, 2049, 130));
         assert!(due(99, 2049, 131));
+    }
+
+    #[test]
+    fn a_writer_that_remembers_the_run_writes_a_long_state_less_often() {
+        let next = |bytes, remembers| {
+            let last = Snapshots { seq: 1_000, bytes };
+            (1_001..2_000).find(|&seq| last.is_due(seq, remembers)).map(|seq| seq - 1_000)
+        };
+        for (bytes, commits) in [(65_536, 32), (67_584, 33), (262_144, 128), (10_000_000, 128)] {
+            assert_eq!(next(bytes, true), Some(commits));
+            assert_eq!(next(bytes, false), Some(32), "whoever forgets reads them at each request");
+        }
     }
 }

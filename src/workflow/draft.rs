@@ -32,8 +32,8 @@ pub struct Sealed {
     pub events: Vec<Event>,
     /// Number and time of the commit.
     pub facts: CommitFacts,
-    /// The state after it.
-    pub state: State,
+    /// The state after it; boxed, as it goes through many hands.
+    pub state: Box<State>,
     /// A guard that has to be in the wake index before the commit is sent.
     pub guard_first: Option<Guard>,
 }
@@ -48,7 +48,8 @@ impl Draft {
     }
 
     /// The commit after `state`. `now` is the decider's clock, `random` what its jitter is made of.
-    pub fn next(state: State, now: Timestamp, random: u64) -> Self {
+    pub fn next(state: impl Into<Box<State>>, now: Timestamp, random: u64) -> Self {
+        let state = state.into();
         let before = Some((state.moved, state.is_active()));
         let facts = CommitFacts { seq: state.seq + 1, time: now.max(state.time) };
         Self { folder: Folder::new(Some(state), facts), events: vec![], now, random, before }
@@ -101,7 +102,7 @@ impl Draft {
     /// # Panics
     ///
     /// When there are events.
-    pub fn discard(self) -> State {
+    pub fn discard(self) -> Box<State> {
         assert!(self.events.is_empty(), "BUG: decided events are thrown away");
         self.folder.into_untouched()
     }

@@ -51,30 +51,30 @@ pub enum Misfit {
 ///
 /// [`Misfit`]: the events do not follow from the state. The log that they stand in is corrupt.
 pub fn fold(state: Option<State>, commit: CommitFacts, events: &[Event]) -> Result<State, Misfit> {
-    let mut folder = Folder::new(state, commit);
+    let mut folder = Folder::new(state.map(Box::new), commit);
     for event in events {
         folder.apply(event)?;
     }
-    folder.close(events.is_empty())
+    folder.close(events.is_empty()).map(|state| *state)
 }
 
 /// Folds the events of one commit one by one.
 #[derive(Debug)]
 pub(crate) struct Folder {
-    state: Option<State>,
+    state: Option<Box<State>>,
     commit: CommitFacts,
     index: u32,
 }
 
 impl Folder {
     /// Begins the commit `commit` after `state`.
-    pub(crate) fn new(state: Option<State>, commit: CommitFacts) -> Self {
+    pub(crate) fn new(state: Option<Box<State>>, commit: CommitFacts) -> Self {
         Self { state, commit, index: 0 }
     }
 
     /// The state so far.
     pub(crate) fn state_ref(&self) -> &State {
-        self.state.as_ref().expect("BUG: an event stands before the start of its run")
+        self.state.as_deref().expect("BUG: an event stands before the start of its run")
     }
 
     /// The commit under way.
@@ -83,7 +83,7 @@ impl Folder {
     }
 
     /// The state, to which nothing was applied.
-    pub(crate) fn into_untouched(self) -> State {
+    pub(crate) fn into_untouched(self) -> Box<State> {
         self.state.expect("BUG: a run begins without its start")
     }
 
@@ -92,7 +92,7 @@ impl Folder {
     }
 
     fn state(&mut self) -> Result<&mut State, Misfit> {
-        self.state.as_mut().ok_or(Misfit::NotStarted)
+        self.state.as_deref_mut().ok_or(Misfit::NotStarted)
     }
 
     fn step(&mut self, step: &StepName) -> Result<&mut OpenStep, Misfit> {
@@ -100,7 +100,7 @@ impl Folder {
     }
 
     /// What holds after every commit, whatever its events.
-    pub(crate) fn close(self, is_settlement: bool) -> Result<State, Misfit> {
+    pub(crate) fn close(self, is_settlement: bool) -> Result<Box<State>, Misfit> {
         let CommitFacts { seq, time } = self.commit;
         let mut state = self.state.ok_or(Misfit::NotStarted)?;
         state.seq = seq;
@@ -125,7 +125,7 @@ impl Folder {
         self.index += 1;
         match event {
             Event::ExecutionStarted(start) => {
-                if self.state.replace(started(start, at, time)).is_some() {
+                if self.state.replace(Box::new(started(start, at, time))).is_some() {
                     return Err(Misfit::StartedTwice);
                 }
             }

@@ -94,12 +94,16 @@ fn checked(before: Option<State>, sealed: &Sealed) -> State {
     let CommitFacts { seq, time } = *facts;
     assert_eq!(
         fold(before, CommitFacts { seq, time }, events).as_ref(),
-        Ok(state),
+        Ok(&**state),
         "the fold differs"
     );
     let text = serde_json::to_string(state).expect("a state serializes");
-    assert_eq!(serde_json::from_str::<State>(&text).expect("json"), *state, "the snapshot differs");
-    state.clone()
+    assert_eq!(
+        serde_json::from_str::<State>(&text).expect("json"),
+        **state,
+        "the snapshot differs"
+    );
+    State::clone(state)
 }
 
 fn payloads_of(sealed: &Sealed) -> impl Iterator<Item = (At, Json)> {
@@ -139,7 +143,7 @@ impl Run {
         let answers =
             commands.iter().map(|command| decide(&mut draft, &setting, command)).collect();
         if draft.is_empty() {
-            assert_eq!(draft.discard(), self.state, "nothing was decided, but the state changed");
+            assert_eq!(*draft.discard(), self.state, "nothing was decided, but the state changed");
             return (answers, vec![]);
         }
         let sealed = draft.seal(GUARD_MS);

@@ -8,8 +8,9 @@ use crate::{
     workflow::{CommitFacts, Event, Payload, Timestamp, fold},
 };
 
-/// The commits of a chain of `steps` steps, one worker, results of `bytes` bytes.
-fn chain(steps: u64, bytes: usize) -> Vec<Encoded> {
+/// The commits of a chain of `steps` steps, one worker, results of `bytes` bytes, by a writer that
+/// remembers the run or does not.
+fn chain(steps: u64, bytes: usize, remembers: bool) -> Vec<Encoded> {
     let mut commits: Vec<Encoded> = vec![];
     let mut state = None;
     for seq in 0..=steps {
@@ -27,7 +28,7 @@ fn chain(steps: u64, bytes: usize) -> Vec<Encoded> {
             requests: &[Sum::of(b"request").to_string()],
             events: &events,
             snapshots,
-            snapshot: snapshots.is_due(seq).then_some(&folded),
+            snapshot: snapshots.is_due(seq, remembers).then_some(&folded),
         };
         commits.push(new.encode(seq.into()));
         state = Some(folded);
@@ -71,20 +72,35 @@ fn begun(step: u64, now: Timestamp) -> Vec<Event> {
 
 #[test]
 fn any_32_commits_of_a_long_run_take_at_most_4_kib_each() {
-    let sizes: Vec<usize> = chain(1000, 100).iter().map(|commit| commit.bytes.len()).collect();
+    let sizes: Vec<usize> =
+        chain(1000, 100, false).iter().map(|commit| commit.bytes.len()).collect();
     let most = sizes.windows(32).map(|window| window.iter().sum::<usize>() / 32).max();
     assert!(most.is_some_and(|mean| mean <= 4096), "{most:?}");
 }
 
 #[test]
 fn a_chain_of_ten_steps_with_results_of_1_kib_loads_with_one_get() {
-    for commit in chain(10, 1024).iter().skip(1) {
-        assert_eq!(commit.snapshots.seq, commit.seq, "{:?}", commit.snapshots);
+    for remembers in [true, false] {
+        for commit in chain(10, 1024, remembers).iter().skip(1) {
+            assert_eq!(commit.snapshots.seq, commit.seq, "{:?}", commit.snapshots);
+        }
     }
 }
 
 #[test]
-fn no_load_reads_more_than_32_commits() {
-    let behind = chain(1000, 1024).iter().map(|commit| commit.seq - commit.snapshots.seq).max();
-    assert_eq!(behind, Some(31));
+fn no_load_reads_more_than_32_commits_or_128_of_a_long_run_that_somebody_remembered() {
+    let behind = |steps, remembers| {
+        let commits = chain(steps, 1024, remembers);
+        commits.iter().map(|commit| commit.seq - commit.snapshots.seq).max()
+    };
+    assert_eq!(behind(1000, false), Some(31));
+    assert_eq!(behind(6000, true), Some(127));
+}
+
+#[test]
+fn the_last_commits_of_a_run_of_six_thousand_steps_take_a_few_kib_each_where_it_is_remembered() {
+    let sizes: Vec<usize> = chain(6000, 100, true).iter().map(|it| it.bytes.len()).collect();
+    let last = &sizes[sizes.len() - 1024..];
+    let mean = last.iter().sum::<usize>() / last.len();
+    assert!(mean <= 5 * 1024, "{mean}");
 }

@@ -66,7 +66,7 @@ impl World {
         let setting = Setting { blueprint: &blueprint, policy: &policy, values: &values };
         start(&mut draft, &setting, vec![]);
         let sealed = draft.seal(policy.guard_ms());
-        let (state, none) = (sealed.state.clone(), Snapshots::NONE);
+        let (state, none) = (State::clone(&sealed.state), Snapshots::NONE);
         let sum = Sum::of(b"");
         let (payloads, blobs) = (HashMap::new(), HashMap::new());
         let mut world =
@@ -152,7 +152,7 @@ impl World {
         let answers = commands.iter().map(|command| decide(&mut draft, &setting, command));
         let answers = answers.collect();
         if draft.is_empty() {
-            assert_eq!(draft.discard(), self.state, "nothing was decided, but the state changed");
+            assert_eq!(*draft.discard(), self.state, "nothing was decided, but the state changed");
             return (answers, None);
         }
         (answers, Some(draft.seal(policy.guard_ms())))
@@ -182,7 +182,7 @@ impl World {
         assert_eq!(seq, next);
         assert!(before.as_ref().is_none_or(|before| before.time <= time), "time goes back");
         let folded = fold(before, CommitFacts { seq, time }, events);
-        assert_eq!(folded.as_ref(), Ok(state), "the fold differs");
+        assert_eq!(folded.as_ref(), Ok(&**state), "the fold differs");
         assert!(state.is_closed() || !state.open.is_empty(), "nothing is open, and it goes on");
         assert_eq!(state.is_active(), state.guard.is_some());
         self.write(sealed);
@@ -198,7 +198,7 @@ impl World {
                 self.payloads.insert(At(seq, index), payload.clone());
             }
         }
-        self.state = state.clone();
+        self.state = State::clone(state);
     }
 
     fn write(&mut self, sealed: &Sealed) {
@@ -218,7 +218,7 @@ impl World {
         let key = Key::of_commit(&state.handle());
         let read = Commit::decode(&key, &encoded.bytes).expect("what is written can be read");
         assert_eq!(&read.events, events);
-        assert_eq!(read.snapshot.as_ref(), Some(state), "the snapshot differs");
+        assert_eq!(read.snapshot.as_ref(), Some(&**state), "the snapshot differs");
         assert_eq!(read.to_new().encode(read.cid).bytes, encoded.bytes);
         (self.sum, self.snapshots) = (encoded.sum, Snapshots::after(&encoded));
     }
