@@ -111,7 +111,7 @@ fuzz: ## libFuzzer on each target for FUZZ_SECONDS (60); FUZZ_TARGETS="key run" 
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 -print_final_stats=1; \
 	done
 
-bench: ## against Restate on this machine, interleaved; half an hour of a quiet machine (bench/README.md)
+bench: ## the same workloads on us, Restate and DBOS, in turns: hours; BENCH="--rounds 1 --seconds 2 ..." for less (bench/README.md)
 	@$(PYTHON) bench/run.py $(BENCH)
 
 lint: ## format, clippy and documentation, warnings are errors

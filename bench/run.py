@@ -133,7 +133,7 @@ def system_of(name, programs):
 
 
 def jobs_of(chosen):
-    """What is measured on one start of a server, by name: those that leave little behind come first."""
+    """What is measured on one start of a server, by name."""
     jobs = {}
     for clients in chosen.clients:
         jobs[f"chain10 at {clients}"] = (
@@ -142,17 +142,15 @@ def jobs_of(chosen):
         )
     jobs["fan100 at 1"] = ("fan100", lambda it: workloads.closed(it, chosen, "fan100", 1))
     jobs["payload at 16"] = ("payload", lambda it: workloads.closed(it, chosen, "payload", 16))
-    for count in chosen.sleepers:
-        jobs[f"sleepers {count}"] = (
-            "sleepers",
-            lambda it, count=count: workloads.sleepers(it, count),
-        )
     return jobs
 
 
 def alone_of(chosen):
     """What is measured on a server, and a store, of its own."""
     jobs = {}
+    for count in chosen.sleepers:
+        run = functools.partial(workloads.sleepers, count=count)
+        jobs[f"sleepers {count:,}"] = ("sleepers", run)
     for steps in chosen.long:
         run = functools.partial(workloads.long, steps=steps)
         jobs[f"long, {steps:,} steps"] = ("long", run)

@@ -12,7 +12,8 @@ from .process import Failed, Process, tree
 SYNCS = ("fsync", "fdatasync", "sync_file_range", "msync", "syncfs")
 CALLS = re.compile(rf"\b({'|'.join(SYNCS)})\(")
 OPENED = re.compile(r"\b(openat|open)\(.*O_D?SYNC")
-SECONDS = 3
+# Long, as every call of a traced process waits for strace.
+SECONDS = 10
 
 
 def watch(system, home):

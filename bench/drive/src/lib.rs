@@ -10,6 +10,10 @@ pub use figures::{Ended, of};
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// Clients and workers of both systems share the machine with the server: what they take is kept small.
+#[global_allocator]
+static MEMORY: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The pause of a client that was refused, before it sends again.
 const PAUSE: Duration = Duration::from_millis(50);
 
