@@ -69,7 +69,7 @@ use self::{
 };
 
 const ENGINES: usize = 6;
-const WORKERS: usize = 32;
+const WORKERS: usize = 48;
 /// How much of the time things go wrong; the rest is for healing and judging.
 const TROUBLED: f64 = 0.85;
 /// How long after everything healed an execution may be open. A lease (5 s), a guard's interval (20 s),
