@@ -205,8 +205,8 @@ impl Memory {
         }
     }
 
-    /// Forgets the payloads of a run that closed which its state carries: whoever asks for them reads
-    /// the state. They would stand here until as many newer ones came as this memory holds.
+    /// Forgets the payloads of a run that closed, or sleeps, which its state carries: whoever asks for
+    /// them reads the state. They would stand here until as many newer ones came as this memory holds.
     pub(super) fn forget_kept(&self, state: &State) {
         let Some(payloads) = &self.payloads else { return };
         let kept = state.kept.iter().filter_map(|(step, _)| state.done.get(step));

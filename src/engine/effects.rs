@@ -59,8 +59,10 @@ impl Engine {
         };
         if state.is_closed() {
             self.inner.board.forget(state.run);
-            self.inner.memory.forget_kept(state);
             self.inner.closings.tell(loaded);
+        }
+        if !state.is_active() {
+            self.inner.memory.forget_kept(state);
         }
         if !errands.is_empty() {
             let engine = self.clone();
