@@ -65,6 +65,7 @@ def arguments():
     add("--workloads", type=names(WORKLOADS), default=WORKLOADS, help=",".join(WORKLOADS))
     add("--clients", type=numbers, default=[1, 16, 64, 256], help="of chain10")
     add("--sleepers", type=numbers, default=[2_000, 20_000])
+    add("--per-second", type=int, default=4_000, help="how many sleepers are begun; 0: as fast as it goes")
     add("--asleep", type=numbers, default=[0, 10_000], help="how many sleep when the server is killed")
     add("--lease", default="30s", help="of our engine where it is killed; its default is 5m")
     add("--long", type=numbers, default=[1_000, 10_000], help="how many steps a long run has")
@@ -149,7 +150,7 @@ def alone_of(chosen):
     """What is measured on a server, and a store, of its own."""
     jobs = {}
     for count in chosen.sleepers:
-        run = functools.partial(workloads.sleepers, count=count)
+        run = functools.partial(workloads.sleepers, settings=chosen, count=count)
         jobs[f"sleepers {count:,}"] = ("sleepers", run)
     for steps in chosen.long:
         run = functools.partial(workloads.long, steps=steps)

@@ -4,14 +4,19 @@ Each gives one dictionary of figures for one system in one round.
 """
 
 import os
+import threading
 import time
 
-from .process import Failed, Peak, cpu_seconds, written_bytes
+from .process import Failed, Peak, cpu_seconds, memory_mb, written_bytes
 
 # How many steps an execution has.
 STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3}
 # From how many clients the executions of a restart come, and how many there are.
 RESTART_CLIENTS, RESTART_COUNT = 64, 3_200
+# Before sleepers: what a server is warmed with, and how long it then rests.
+WARM_UP_CLIENTS, WARM_UP_REST_SECONDS = 64, 2
+# When all sleepers that were begun in time are asleep, and none is awake again.
+LOOK_AFTER_SECONDS = 9
 # What ends so long after the kill has waited for more than the server's start.
 LATE_MS = 10_000
 # How long a long run may take, that a figure comes of one which is slow.
@@ -37,11 +42,24 @@ def long(system, steps):
     return figures
 
 
-def sleepers(system, count):
-    """Executions that sleep 10 s, all begun at once; the times are how late their sleeps ended."""
+def sleepers(system, settings, count):
+    """Executions that sleep 10 s, begun at one pace; the times are how late their sleeps ended."""
+    # A server that has worked a little has the memory that it keeps whatever sleeps.
+    system.ask("closed", "chain10", "--clients", WARM_UP_CLIENTS, "--seconds", 2)
+    time.sleep(WARM_UP_REST_SECONDS)
     prefix = f"sleeper-{count}"
-    figures = measured(system, STEPS["sleeper"], lambda: system.sleep(prefix, count))
-    figures["kb_each"] = (figures["peak_mb"] - figures["first_mb"]) * 1024 / count
+    asleep = []
+    look = threading.Timer(LOOK_AFTER_SECONDS, lambda: asleep.append(memory_mb(system.servers)))
+    look.start()
+    try:
+        sleep = lambda: system.sleep(prefix, count, settings.per_second)
+        figures = measured(system, STEPS["sleeper"], sleep)
+    finally:
+        look.cancel()
+    # A library has its engine in the process of its clients, which say themselves how it grew.
+    grown = asleep[0] - figures["first_mb"]
+    grown += figures.get("library_peak_mb", 0) - figures.get("library_first_mb", 0)
+    figures["kb_each"] = grown * 1024 / count
     late = system.sleep_lateness(prefix, count)
     figures |= {key: late[key] for key in late if key.endswith("_ms")}
     # What is measured is how late they are; how many end in a second says nothing.
@@ -94,7 +112,6 @@ def measured(system, steps_each, run):
     figures["machine"] = load
     # A library has its engine in the process of its clients: that counts too.
     peak.mb += figures.get("library_peak_mb", 0)
-    peak.first_mb += figures.get("library_first_mb", 0)
     figures["peak_mb"], figures["first_mb"] = peak.mb, peak.first_mb
     # Of all that ended, also in the warm-up: that is paid too.
     paid = cpu_seconds(system.servers) - cpu + figures.get("library_cpu_s", 0)

@@ -67,6 +67,14 @@ async fn until_ended<C: Client>(
     }
 }
 
+/// Resolves when the `n`th of so many a second is due; 0: at once.
+pub async fn paced(begun: Instant, n: usize, per_second: u32) {
+    if per_second > 0 {
+        let due = n as f64 / f64::from(per_second);
+        tokio::time::sleep_until((begun + Duration::from_secs_f64(due)).into()).await;
+    }
+}
+
 /// Does `what` for each of `count`, with all of `clients` at once, in no order.
 ///
 /// # Errors

@@ -4,7 +4,7 @@ mod batch;
 mod closed;
 mod figures;
 
-pub use batch::{batch, each};
+pub use batch::{batch, each, paced};
 pub use closed::{calls, closed};
 pub use figures::{Ended, of};
 

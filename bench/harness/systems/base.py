@@ -82,13 +82,13 @@ class System:
         command = [str(part) for part in (*self.client(), *arguments)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def start_sleepers(self, prefix, count):
-        """Begins `count` sleepers called after `prefix`, as fast as it can."""
-        return self.ask("start", "--prefix", prefix, "--count", count)
+    def start_sleepers(self, prefix, count, per_second=0):
+        """Begins `count` sleepers called after `prefix`, so many a second; 0: as fast as it can."""
+        return self.ask("start", "--prefix", prefix, "--count", count, "--per-second", per_second)
 
-    def sleep(self, prefix, count):
+    def sleep(self, prefix, count, per_second):
         """Begins sleepers and waits until all have ended."""
-        started = self.start_sleepers(prefix, count)
+        started = self.start_sleepers(prefix, count, per_second)
         waited = self.ask("wait", "--prefix", prefix, "--count", count)
         waited.pop("ends_ms")
         return {**waited, **started}

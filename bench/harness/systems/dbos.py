@@ -71,5 +71,6 @@ class Dbos(System):
     def client(self):
         return [self.python, APP, "--database", self.database]
 
-    def sleep(self, prefix, count):
+    def sleep(self, prefix, count, per_second):
+        # It begins them in the process that runs them, slower than any pace that is asked for.
         return self.ask("sleepers", "--count", count)

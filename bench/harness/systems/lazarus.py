@@ -85,8 +85,9 @@ class Lazarus(System):
             sums[key] = sums.get(key, 0) + float(value)
         return sums
 
-    def start_sleepers(self, prefix, count):
-        return self.ask("start", "sleeper", "--prefix", prefix, "--count", count)
+    def start_sleepers(self, prefix, count, per_second=0):
+        pace = ("--per-second", per_second)
+        return self.ask("start", "sleeper", "--prefix", prefix, "--count", count, *pace)
 
     def sleep_lateness(self, prefix, count):
         return self.ask("late", "--prefix", prefix, "--count", count)

@@ -128,10 +128,12 @@ pub async fn start(
     workload: &str,
     prefix: &str,
     count: usize,
+    per_second: u32,
 ) -> anyhow::Result<Value> {
     let clients = clients(engine, AT_ONCE).await?;
     let begun = Instant::now();
     drive::each(&clients, count, |mut client, n| async move {
+        drive::paced(begun, n, per_second).await;
         client.start(workload, Some(&named(prefix, n))).await
     })
     .await?;

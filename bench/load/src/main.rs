@@ -76,6 +76,9 @@ enum Command {
         workload: String,
         #[command(flatten)]
         named: Named,
+        /// So many a second; 0: as fast as the engine takes them
+        #[arg(long, default_value_t = 0)]
+        per_second: u32,
     },
     /// Wait until executions have ended
     Wait(Named),
@@ -118,8 +121,8 @@ async fn main() -> anyhow::Result<()> {
             let clients = clients::clients(&engine, clients).await?;
             drive::batch(clients, &workload, &prefix, count).await?
         }
-        Command::Start { workload, named: Named { prefix, count } } => {
-            clients::start(&engine, &workload, &prefix, count).await?
+        Command::Start { workload, named: Named { prefix, count }, per_second } => {
+            clients::start(&engine, &workload, &prefix, count, per_second).await?
         }
         Command::Wait(Named { prefix, count }) => clients::wait(&engine, &prefix, count).await?,
         Command::Late(Named { prefix, count }) => clients::late(&engine, &prefix, count).await?,

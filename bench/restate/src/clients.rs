@@ -52,11 +52,19 @@ impl Client for Ingress {
 }
 
 /// Starts `count` sleepers, `AT_ONCE` at a time.
-pub async fn start(ingress: &Ingress, prefix: &str, count: usize) -> anyhow::Result<Value> {
+pub async fn start(
+    ingress: &Ingress,
+    prefix: &str,
+    count: usize,
+    per_second: u32,
+) -> anyhow::Result<Value> {
     let begun = Instant::now();
     drive::each(&vec![ingress.clone(); AT_ONCE], count, |client, n| {
         let id = format!("{prefix}-{n}");
-        async move { client.post("sleeper/send", Some(&id)).await }
+        async move {
+            drive::paced(begun, n, per_second).await;
+            client.post("sleeper/send", Some(&id)).await
+        }
     })
     .await?;
     Ok(json!({ "starting_s": begun.elapsed().as_secs_f64() }))

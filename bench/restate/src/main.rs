@@ -53,6 +53,9 @@ enum Command {
         prefix: String,
         #[arg(long)]
         count: usize,
+        /// So many a second; 0: as fast as the server takes them
+        #[arg(long, default_value_t = 0)]
+        per_second: u32,
     },
     /// Wait for sleepers, and say how late they were
     Wait {
@@ -83,7 +86,9 @@ async fn main() -> anyhow::Result<()> {
         Command::Batch { workload, clients, count, prefix } => {
             drive::batch(vec![ingress; clients], &workload, &prefix, count).await?
         }
-        Command::Start { prefix, count } => clients::start(&ingress, &prefix, count).await?,
+        Command::Start { prefix, count, per_second } => {
+            clients::start(&ingress, &prefix, count, per_second).await?
+        }
         Command::Wait { prefix, count } => clients::wait(&ingress, &prefix, count).await?,
         Command::Long { steps } => clients::long(&ingress, steps).await?,
     };
