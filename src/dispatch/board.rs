@@ -118,7 +118,9 @@ impl Board {
             inner.polls_swept = now;
             let Inner { polls, held, .. } = &mut *inner;
             polls.retain(|_, poll| now.since(poll.at) < FORGET_AFTER);
-            held.forget_who_came(|name| polls.contains_key(name));
+            // Who came a moment ago has not polled yet.
+            let is_fresh = |at: Timestamp| now.since(at) < FORGET_AFTER;
+            held.forget_who_came(|name, at| is_fresh(at) || polls.contains_key(name));
         }
         let before = inner.polls.get(&name);
         let poll = LastPoll {
@@ -202,10 +204,11 @@ impl Board {
         namespace: &Namespace,
         worker: &str,
         running: &[TaskToken],
+        now: Timestamp,
     ) -> Vec<TaskToken> {
         let mut inner = self.lock();
         let name = (namespace.clone(), worker.to_owned());
-        inner.held.came(&name, running);
+        inner.held.came(&name, running, now);
         let unreported = inner.held.by(&name).filter(|held| held.how != Hold::Reported);
         let is_dropped =
             |token: &&TaskToken| inner.held.came_without(&name, token.handle.run, &token.task);
@@ -436,7 +439,7 @@ impl Board {
     pub fn gone(&self, namespace: &Namespace, worker: &str) {
         let mut inner = self.lock();
         inner.polls.remove(&(namespace.clone(), worker.to_owned()));
-        inner.held.forget_who_came(|(came_in, it)| came_in != namespace || it != worker);
+        inner.held.forget_who_came(|(came_in, it), _| came_in != namespace || it != worker);
     }
 
     /// Forgets whatever is known of a run that closed.
@@ -649,7 +652,13 @@ mod tests {
         board.hold_claimed(&namespace, "w", token(2), true);
         board.hold_claimed(&namespace, "w", token(3), true);
         board.report(&namespace, "w", &token(3));
-        assert_eq!(board.came(&namespace, "w", &[token(2)]), [token(1)]);
+        let now = Timestamp::default().after(FORGET_AFTER);
+        assert_eq!(board.came(&namespace, "w", &[token(2)], now), [token(1)]);
+        // Also the first poll, with which those are forgotten that have not polled for long.
+        let (worker, namespace_of) = ("v".to_owned(), namespace.clone());
+        let (record, scope, connection) = (None, None, None);
+        let poller = Poller { namespace: namespace_of, worker, record, scope, connection };
+        board.polled(&poller, now.after(SWEEP_EVERY));
         assert!(board.hold_found(&namespace, "w", &token(2)), "it is at it");
         assert!(board.hold_found(&namespace, "w", &token(3)), "its report is on its way");
         assert!(!board.hold_found(&namespace, "w", &token(4)), "it has not heard of it");

@@ -44,8 +44,8 @@ pub(super) struct Hands {
     count: u64,
     /// How many of them are reserved: mostly none, and a worker may hold hundreds of others.
     reserved: usize,
-    /// What each worker that came on a stream was at then.
-    came: HashMap<Name, HashSet<(RunId, Task)>>,
+    /// When each worker came on a stream, and what it was at then.
+    came: HashMap<Name, (Timestamp, HashSet<(RunId, Task)>)>,
 }
 
 impl Hands {
@@ -123,19 +123,19 @@ impl Hands {
     }
 
     /// Notes what a worker is at that comes on a stream.
-    pub(super) fn came(&mut self, name: &Name, running: &[TaskToken]) {
+    pub(super) fn came(&mut self, name: &Name, running: &[TaskToken], now: Timestamp) {
         let running = running.iter().map(|token| (token.handle.run, token.task.clone()));
-        self.came.insert(name.clone(), running.collect());
+        self.came.insert(name.clone(), (now, running.collect()));
     }
 
     /// Whether a worker came on a stream and was not at the task then.
     pub(super) fn came_without(&self, name: &Name, run: RunId, task: &Task) -> bool {
-        self.came.get(name).is_some_and(|running| !running.contains(&(run, task.clone())))
+        self.came.get(name).is_some_and(|(_, running)| !running.contains(&(run, task.clone())))
     }
 
-    /// Forgets with what workers came, but for those that `stays` says.
-    pub(super) fn forget_who_came(&mut self, stays: impl Fn(&Name) -> bool) {
-        self.came.retain(|name, _| stays(name));
+    /// Forgets with what workers came, but for those that `stays` says, by name and when that was.
+    pub(super) fn forget_who_came(&mut self, stays: impl Fn(&Name, Timestamp) -> bool) {
+        self.came.retain(|name, (at, _)| stays(name, *at));
     }
 
     /// Takes the reservations that end by `now`, by worker.

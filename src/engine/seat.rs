@@ -58,7 +58,7 @@ impl Engine {
     /// of it. What is found in logs later on is taken back as well.
     pub fn take_back_all_but(&self, namespace: &Namespace, worker: &str, running: &[TaskToken]) {
         let now = self.inner.env.now();
-        for token in self.inner.board.came(namespace, worker, running) {
+        for token in self.inner.board.came(namespace, worker, running, now) {
             self.keep_for_next_poll(namespace, worker, token, now);
         }
     }
