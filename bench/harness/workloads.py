@@ -14,7 +14,7 @@ STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3}
 # From how many clients the executions of a restart come, and how many there are.
 RESTART_CLIENTS, RESTART_COUNT = 64, 3_200
 # Before sleepers: what a server is warmed with, and how long it then rests.
-WARM_UP_CLIENTS, WARM_UP_REST_SECONDS = 64, 2
+WARM_UP_CLIENTS, WARM_UP_SECONDS, WARM_UP_REST_SECONDS = 64, 5, 2
 # When all sleepers that were begun in time are asleep, and none is awake again.
 LOOK_AFTER_SECONDS = 9
 # What ends so long after the kill has waited for more than the server's start.
@@ -45,7 +45,7 @@ def long(system, steps):
 def sleepers(system, settings, count):
     """Executions that sleep 10 s, begun at one pace; the times are how late their sleeps ended."""
     # A server that has worked a little has the memory that it keeps whatever sleeps.
-    system.ask("closed", "chain10", "--clients", WARM_UP_CLIENTS, "--seconds", 2)
+    system.ask("closed", "chain10", "--clients", WARM_UP_CLIENTS, "--seconds", WARM_UP_SECONDS)
     time.sleep(WARM_UP_REST_SECONDS)
     prefix = f"sleeper-{count}"
     asleep = []
