@@ -71,7 +71,7 @@ use self::{
 const ENGINES: usize = 6;
 const WORKERS: usize = 48;
 /// How much of the time things go wrong; the rest is for healing and judging.
-const TROUBLED: f64 = 0.85;
+const TROUBLED: f64 = 0.88;
 /// How long after everything healed an execution may be open. A lease (5 s), a guard's interval (20 s),
 /// the 15 s between two scans and the longest pause of a step make less than a minute; a machine that
 /// has better to do makes the rest.

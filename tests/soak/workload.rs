@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// How many executions are under way at once, at most.
-const UNDER_WAY: usize = 96;
+const UNDER_WAY: usize = 112;
 /// One start so often, at most.
-const PACE: Duration = Duration::from_millis(15);
+const PACE: Duration = Duration::from_millis(12);
 /// How long a client waits for an execution before it goes on with another one: those whose engine
 /// died wait for a lease or a guard, and must not hold up the others.
 const GIVEN_TIME: Duration = Duration::from_secs(3);
