@@ -6,7 +6,8 @@ from html import escape
 from . import report
 
 WIDTH, ROW, GAP, LEFT, RIGHT, TOP = 760, 20, 14, 190, 90, 58
-COLOURS = ["#2563eb", "#60a5fa", "#1e3a8a", "#f97316", "#16a34a", "#9333ea"]
+# Ours are blue.
+OURS, PEERS = ["#2563eb", "#60a5fa", "#1e3a8a", "#93c5fd"], ["#f97316", "#16a34a", "#9333ea"]
 
 # File, title, workloads (those that begin so), figure, and whether more is better.
 CHARTS = [
@@ -54,7 +55,7 @@ def bars(title, groups, systems):
         middle = y + ROW * len(group) / 2
         parts.append(_text(LEFT - 10, middle + 4, workload, "end"))
         for system, values in group.items():
-            parts += _bar(y, values, scale, COLOURS[systems.index(system) % len(COLOURS)])
+            parts += _bar(y, values, scale, _colour(system, systems))
             y += ROW
         y += GAP
     shown = [it for it in systems if any(it in group for group in groups.values())]
@@ -79,10 +80,17 @@ def _bar(y, values, scale, colour):
     return [bar, whisker, _text(end + 6, middle + 4, report.number(median))]
 
 
+def _colour(system, systems):
+    is_ours = system.startswith(report.OURS)
+    colours = OURS if is_ours else PEERS
+    alike = [it for it in systems if it.startswith(report.OURS) == is_ours]
+    return colours[alike.index(system) % len(colours)]
+
+
 def _legend(shown, systems):
     parts, x = [], 12
     for system in shown:
-        colour = COLOURS[systems.index(system) % len(COLOURS)]
+        colour = _colour(system, systems)
         parts.append(f'<rect x="{x}" y="34" width="11" height="11" fill="{colour}"/>')
         parts.append(_text(x + 16, 44, system))
         x += 34 + 7 * len(system)
