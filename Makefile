@@ -82,7 +82,7 @@ test-infra: build $(INFRA)/.ready ## the templates on a local AWS that checks ri
 test-soak: ## a minute of the soak
 	@$(MAKE) --no-print-directory soak SOAK_SECONDS=60
 
-soak: ## real engines on S3 are killed, stopped and cut off for SOAK_SECONDS (300); SEED=7 replays their misfortunes
+soak: ## real engines on S3 are killed, stopped and cut off for SOAK_SECONDS (300), then judged; SEED=7 replays their misfortunes
 	cargo test --no-run --test soak
 	SOAK_SECONDS=$(SOAK_SECONDS) SEED=$(SEED) $(PYTHON) localstack/$(SOAK_SERVER).py run \
 		cargo test --test soak -- --exact nothing_acknowledged_is_lost_duplicated_or_stuck --ignored --nocapture

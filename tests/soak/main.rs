@@ -70,8 +70,6 @@ use self::{
 
 const ENGINES: usize = 6;
 const WORKERS: usize = 48;
-/// How much of the time things go wrong; the rest is for healing and judging.
-const TROUBLED: f64 = 0.88;
 /// How long after everything healed an execution may be open. A lease (5 s), a guard's interval (20 s),
 /// the 15 s between two scans and the longest pause of a step make less than a minute; a machine that
 /// has better to do makes the rest.
@@ -111,7 +109,7 @@ impl Choice {
         std::fs::create_dir_all(&logs).expect("a folder for logs");
         Self {
             seed,
-            span: Duration::from_secs(seconds.unwrap_or(300)).mul_f64(TROUBLED),
+            span: Duration::from_secs(seconds.unwrap_or(300)),
             least: least.unwrap_or(EXECUTIONS_MIN),
             setup: Setup {
                 binary: env!("CARGO_BIN_EXE_lazarus").into(),
