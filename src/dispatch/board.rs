@@ -401,11 +401,7 @@ impl Board {
 
     /// When the next reservation is given up.
     pub fn next_expiry(&self) -> Option<Timestamp> {
-        let inner = self.lock();
-        if !inner.held.has_reserved() {
-            return None;
-        }
-        inner.held.all().filter_map(Held::reserved_until).min()
+        self.lock().held.next_expiry()
     }
 
     /// Resolves once something was reserved since it was last asked.

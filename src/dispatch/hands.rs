@@ -83,6 +83,14 @@ impl Hands {
         self.reserved > 0
     }
 
+    /// When the next reservation is given up.
+    pub(super) fn next_expiry(&self) -> Option<Timestamp> {
+        if !self.has_reserved() {
+            return None;
+        }
+        self.of.values().flat_map(BTreeMap::values).filter_map(Held::reserved_until).min()
+    }
+
     fn find_mut(&mut self, name: &Name, run: RunId, task: &Task) -> Option<&mut Held> {
         let at = self.place(name, run, task)?;
         self.of.get_mut(name)?.get_mut(&at)
@@ -101,11 +109,6 @@ impl Hands {
     /// What a worker holds, the oldest first.
     pub(super) fn by(&self, name: &Name) -> impl Iterator<Item = &Held> {
         self.of.get(name).into_iter().flat_map(BTreeMap::values)
-    }
-
-    /// What anybody holds.
-    pub(super) fn all(&self) -> impl Iterator<Item = &Held> {
-        self.of.values().flat_map(BTreeMap::values)
     }
 
     /// Whether anybody holds the task.
@@ -293,7 +296,7 @@ mod tests {
         assert!(hands.holds(run(1), &task), "`v` holds it still");
         hands.forget(run(1));
         assert!(!hands.holds(run(1), &task));
-        assert_eq!(hands.all().count(), 1);
+        assert_eq!(hands.of.values().flat_map(BTreeMap::values).count(), 1);
         assert!(hands.take_first(&name("w"), |_| true).is_some());
         assert!(hands.of.is_empty() && hands.runs.is_empty(), "{hands:?}");
     }

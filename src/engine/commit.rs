@@ -229,7 +229,7 @@ impl Engine {
         let Loaded { state, blueprint, .. } = loaded;
         let mut before = Before::of(&state);
         let handle = state.handle();
-        // Asked for once, as the system is asked: what a jitter is made of may be seen in the commit.
+        // One question to the system: jitter need not be secret, so that half of the `cid` will do.
         let random = self.inner.env.random();
         let mut draft = Draft::next(state, now, half_of(random));
         let policy = &self.inner.config.policy;

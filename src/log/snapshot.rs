@@ -19,7 +19,7 @@ const EVERY: Seq = 32;
 /// and only whoever comes after its death reads the commits since. One commit for each so many bytes:
 const BYTES_FOR_ONE: u64 = 2 * 1024;
 /// And each so-manieth commit at least.
-const EVERY_AT_LEAST: Seq = 128;
+const EVERY_REMEMBERED: Seq = 128;
 
 /// What is known of a run's last snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,12 @@ impl Snapshots {
     /// Before anything was committed.
     pub const NONE: Self = Self { seq: 0, bytes: 0 };
 
-    /// Whether commit `seq` is to carry the state; `remembers`: its writer keeps the run in memory after it. The
-    /// last snapshot's length stands for this one's, so that a large state is not serialized only to be
-    /// measured.
+    /// Whether commit `seq` is to carry the state; `remembers`: its writer keeps the run in memory after
+    /// it. The last snapshot's length stands for this one's, so that a large state is not serialized only
+    /// to be measured.
     pub fn is_due(self, seq: Seq, remembers: bool) -> bool {
         let inline_max = if seq < SHORT_RUN { SHORT_RUN_BYTES_MAX } else { LONG_RUN_BYTES_MAX };
-        let longest = if remembers { EVERY_AT_LEAST } else { EVERY };
+        let longest = if remembers { EVERY_REMEMBERED } else { EVERY };
         let every = (self.bytes / BYTES_FOR_ONE).clamp(EVERY, longest);
         seq > 0 && (self.bytes <= inline_max || seq.saturating_sub(self.seq) >= every)
     }

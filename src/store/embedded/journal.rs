@@ -23,8 +23,8 @@ const ITEM: u8 = 2;
 const END: u8 = 3;
 const TRAILER: [u8; 4] = *b"FJL\x03";
 
-/// No batch has a number from here on: the engine has that bit for itself, and panics when it gets there.
-/// So many batches of a nanosecond each would take a century.
+/// No batch that the engine wrote has a number from here on: one each nanosecond would take a century to
+/// get there. At twice this number it panics.
 const NUMBERS_END: u64 = 1 << 62;
 
 /// How much of a journal is read at once.
