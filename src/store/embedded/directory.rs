@@ -5,7 +5,7 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{self, Read, Seek, Write},
+    io::{self, Read, Write},
     path::{Path, PathBuf},
 };
 
@@ -114,10 +114,12 @@ impl Directory {
 }
 
 impl Drop for Directory {
-    /// Takes the pid out, so that nobody is told of a process that has long left.
+    /// Takes the pid out, so that nobody is told of a process that has long left, and unlocks. To close
+    /// the file is not enough: a process that is just being forked has it open too.
     fn drop(&mut self) {
-        if self.owner.set_len(0).and_then(|()| self.owner.rewind()).is_err() {
-            tracing::debug!(directory = %self.path.display(), "the owner's pid could not be removed");
+        let left = self.owner.set_len(0).and_then(|()| self.owner.unlock());
+        if let Err(error) = left {
+            tracing::debug!(directory = %self.path.display(), %error, "the lock was left to its file");
         }
     }
 }
