@@ -21,7 +21,8 @@ use super::{
     half_of,
 };
 use crate::{
-    log::{self, Append, Encoded, NewCommit, Snapshots, Sum},
+    dispatch::PlaceNumber,
+    log::{self, Append, Encoded, Keeps, NewCommit, Snapshots, Sum},
     workflow::{
         self, Answer, Attention, Command, Draft, Event, Guard, Handle, Payload, Rejection, Sealed,
         Seq, Setting, State, Timestamp, Values, WakeKind,
@@ -334,7 +335,11 @@ impl Engine {
     ) -> Encoded {
         let Sealed { events, facts, state, .. } = sealed;
         // What is parked is forgotten, and read again when it is woken.
-        let remembers = self.inner.memory.is_on() && state.is_active();
+        let keeps = match self.inner.memory.is_on() && state.is_active() {
+            false => Keeps::Nothing,
+            true if self.inner.store.is_exclusive() => Keeps::StateAndStore,
+            true => Keeps::State,
+        };
         let commit = NewCommit {
             run: state.run,
             seq: facts.seq,
@@ -344,7 +349,7 @@ impl Engine {
             requests,
             events,
             snapshots,
-            snapshot: snapshots.is_due(facts.seq, remembers).then_some(state),
+            snapshot: snapshots.is_due(facts.seq, keeps).then_some(state),
         };
         commit.encode_as(self.inner.format, cid)
     }

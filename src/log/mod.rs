@@ -39,6 +39,6 @@ pub use format::Format;
 pub use key::{DUE_MAX, Key, shard_of};
 pub use object::RunLog;
 pub use put::Append;
-pub use snapshot::Snapshots;
+pub use snapshot::{Keeps, Snapshots};
 pub use sum::Sum;
 pub use tail::Tail;

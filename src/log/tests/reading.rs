@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::support::{Writer, handle, log, seqs};
 use crate::{
-    log::{Error, Key, PAYLOAD_BYTES_MAX, RunLog},
+    log::{Error, Keeps, Key, PAYLOAD_BYTES_MAX, RunLog},
     workflow::{At, FOLD_VERSION, Payload},
 };
 
@@ -56,7 +56,10 @@ fn a_snapshot_of_another_fold_is_not_read_but_folded_anew() {
         rewrite_fold_version(&log, &writer).await;
         let tail = log.tail(&handle().at(2)).await.unwrap().unwrap();
         assert_eq!((tail.state(), seqs(&tail)), (&writer.state, vec![0, 1, 2]));
-        assert!(tail.snapshots().is_due(3, false), "the next commit carries a state that we read");
+        assert!(
+            tail.snapshots().is_due(3, Keeps::Nothing),
+            "the next commit carries a state that we read"
+        );
     });
 }
 

@@ -4,13 +4,13 @@ use serde_json::json;
 
 use super::support::{handle, start};
 use crate::{
-    log::{Encoded, NewCommit, Snapshots, Sum},
+    log::{Encoded, Keeps, NewCommit, Snapshots, Sum},
     workflow::{CommitFacts, Event, Payload, Timestamp, fold},
 };
 
 /// The commits of a chain of `steps` steps, one worker, results of `bytes` bytes, by a writer that
 /// remembers the run or does not.
-fn chain(steps: u64, bytes: usize, remembers: bool) -> Vec<Encoded> {
+fn chain(steps: u64, bytes: usize, keeps: Keeps) -> Vec<Encoded> {
     let mut commits: Vec<Encoded> = vec![];
     let mut state = None;
     for seq in 0..=steps {
@@ -28,7 +28,7 @@ fn chain(steps: u64, bytes: usize, remembers: bool) -> Vec<Encoded> {
             requests: &[Sum::of(b"request").to_string()],
             events: &events,
             snapshots,
-            snapshot: snapshots.is_due(seq, remembers).then_some(&folded),
+            snapshot: snapshots.is_due(seq, keeps).then_some(&folded),
         };
         commits.push(new.encode(seq.into()));
         state = Some(folded);
@@ -73,33 +73,44 @@ fn begun(step: u64, now: Timestamp) -> Vec<Event> {
 #[test]
 fn any_32_commits_of_a_long_run_take_at_most_4_kib_each() {
     let sizes: Vec<usize> =
-        chain(1000, 100, false).iter().map(|commit| commit.bytes.len()).collect();
+        chain(1000, 100, Keeps::Nothing).iter().map(|commit| commit.bytes.len()).collect();
     let most = sizes.windows(32).map(|window| window.iter().sum::<usize>() / 32).max();
     assert!(most.is_some_and(|mean| mean <= 4096), "{most:?}");
 }
 
 #[test]
 fn a_chain_of_ten_steps_with_results_of_1_kib_loads_with_one_get() {
-    for remembers in [true, false] {
-        for commit in chain(10, 1024, remembers).iter().skip(1) {
+    for keeps in [Keeps::State, Keeps::Nothing] {
+        for commit in chain(10, 1024, keeps).iter().skip(1) {
             assert_eq!(commit.snapshots.seq, commit.seq, "{:?}", commit.snapshots);
         }
     }
 }
 
 #[test]
+fn a_writer_that_owns_its_store_puts_the_state_of_a_short_run_only_where_it_ends() {
+    let commits = chain(10, 100, Keeps::StateAndStore);
+    assert!(commits.iter().all(|commit| commit.snapshots.seq == 0));
+    let with_state = chain(10, 100, Keeps::State);
+    let bytes = |commits: &[Encoded]| commits.iter().map(|it| it.bytes.len()).sum::<usize>();
+    let (without, with) = (bytes(&commits), bytes(&with_state));
+    assert!(without * 2 < with, "{without} of {with}");
+}
+
+#[test]
 fn no_load_reads_more_than_32_commits_or_128_of_a_long_run_that_somebody_remembered() {
-    let behind = |steps, remembers| {
-        let commits = chain(steps, 1024, remembers);
+    let behind = |steps, keeps| {
+        let commits = chain(steps, 1024, keeps);
         commits.iter().map(|commit| commit.seq - commit.snapshots.seq).max()
     };
-    assert_eq!(behind(1000, false), Some(31));
-    assert_eq!(behind(6000, true), Some(127));
+    assert_eq!(behind(1000, Keeps::Nothing), Some(31));
+    assert_eq!(behind(6000, Keeps::State), Some(127));
 }
 
 #[test]
 fn the_last_commits_of_a_run_of_six_thousand_steps_take_a_few_kib_each_where_it_is_remembered() {
-    let sizes: Vec<usize> = chain(6000, 100, true).iter().map(|it| it.bytes.len()).collect();
+    let sizes: Vec<usize> =
+        chain(6000, 100, Keeps::State).iter().map(|it| it.bytes.len()).collect();
     let last = &sizes[sizes.len() - 1024..];
     let mean = last.iter().sum::<usize>() / last.len();
     assert!(mean <= 5 * 1024, "{mean}");
