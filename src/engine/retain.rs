@@ -118,7 +118,8 @@ impl Gravedigger for Engine {
             return Ok(false);
         }
         // Whoever has that generation: it exists, which is all that is needed.
-        self.inner.log.create(&namespace, &key, generation, &commit, DEADLINE).await?;
+        let place = (&namespace, &key, generation);
+        self.inner.log.create(place, &commit, None, DEADLINE).await?;
         Ok(true)
     }
 

@@ -153,15 +153,22 @@ impl Engine {
         };
         let policy = &self.inner.config.policy;
         let guard = Guard { epoch: 0, due: now.after(policy.guard) };
-        let (armed, blueprint) = tokio::join!(
-            self.inner.wakes.put(&handle, attention_of(guard)),
-            self.blueprint_to_start(request),
-        );
+        let along = self.inner.wakes.along(&handle, attention_of(guard));
+        let goes_along = along.is_some();
+        let arm = async {
+            if goes_along {
+                return Ok(());
+            }
+            self.inner.wakes.put(&handle, attention_of(guard)).await
+        };
+        let (armed, blueprint) = tokio::join!(arm, self.blueprint_to_start(request));
         let blueprint = match (armed, blueprint) {
             (Ok(()), Ok(blueprint)) => blueprint,
             (armed, blueprint) => {
                 // Nothing was sent that could need the guard.
-                self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                if !goes_along {
+                    self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                }
                 armed?;
                 blueprint?
             }
@@ -193,8 +200,8 @@ impl Engine {
         let desk = self.inner.slots.of(run);
         let _turn = desk.turn.lock().await;
         let key = execution.key();
-        let created =
-            self.inner.log.create(&request.namespace, &key, generation, &encoded, DEADLINE).await;
+        let place = (&request.namespace, &key, generation);
+        let created = self.inner.log.create(place, &encoded, along, DEADLINE).await;
         match created {
             Ok(Append::Committed) => {
                 let loaded = Loaded::after(sealed.state, blueprint, &encoded, now);
@@ -208,7 +215,9 @@ impl Engine {
             Ok(Append::Lost(winner)) => {
                 assigned.cancel();
                 // Whether ours is in is decided: it is not, and its guard guards nothing.
-                self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                if !goes_along {
+                    self.inner.wakes.delete(&handle, attention_of(guard)).await;
+                }
                 if deleted_by(&winner.events).is_some() {
                     return Ok(None);
                 }

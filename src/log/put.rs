@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures::future::{Either, select};
-use object_store::PutMode;
+use object_store::{PutMode, PutOptions};
 
 use super::{
     commit::{Commit, Encoded},
@@ -20,7 +20,10 @@ use super::{
     key::{Key, SEQ_MAX},
     object::RunLog,
 };
-use crate::workflow::{ExecutionKey, Generation, Namespace, RunId};
+use crate::{
+    store::Along,
+    workflow::{ExecutionKey, Generation, Namespace, RunId},
+};
 
 /// The first pause before the same bytes are sent again.
 const PAUSE_FIRST: Duration = Duration::from_millis(20);
@@ -70,9 +73,10 @@ pub enum Append {
 }
 
 impl RunLog {
-    /// Creates a run with its start commit, or returns who has this generation of the id.
+    /// Creates a run with its start commit, or returns who has this generation of the id; then nothing
+    /// went `along` either.
     ///
-    /// Costs as [`RunLog::append`].
+    /// Costs as [`RunLog::append`], and a PUT for what goes along.
     ///
     /// # Errors
     ///
@@ -83,15 +87,14 @@ impl RunLog {
     /// When `commit` is not the first of its run.
     pub async fn create(
         &self,
-        namespace: &Namespace,
-        execution: &ExecutionKey,
-        generation: Generation,
+        (namespace, execution, generation): (&Namespace, &ExecutionKey, Generation),
         commit: &Encoded,
+        along: Option<Along>,
         deadline: Duration,
     ) -> Result<Append, Error> {
         assert_eq!(commit.seq, 0, "BUG: a run is created with a commit that is not its first");
         let (namespace, execution) = (namespace.clone(), execution.clone());
-        self.put(&Key::Id { namespace, execution, generation }, commit, deadline).await
+        self.put(&Key::Id { namespace, execution, generation }, commit, along, deadline).await
     }
 
     /// Appends `commit` at exactly `commit.seq`, or returns who did.
@@ -124,12 +127,22 @@ impl RunLog {
             (1..SEQ_MAX).contains(&commit.seq),
             "BUG: a commit has a number that none can have"
         );
-        self.put(&Key::Run { run, seq: commit.seq }, commit, deadline).await
+        self.put(&Key::Run { run, seq: commit.seq }, commit, None, deadline).await
     }
 
-    async fn put(&self, key: &Key, commit: &Encoded, deadline: Duration) -> Result<Append, Error> {
+    async fn put(
+        &self,
+        key: &Key,
+        commit: &Encoded,
+        along: Option<Along>,
+        deadline: Duration,
+    ) -> Result<Append, Error> {
         let doubt = Mutex::new(Doubt::default());
-        let resolved = Box::pin(self.put_until_resolved(key, commit, &doubt));
+        let mut how = PutOptions::from(PutMode::Create);
+        if let Some(along) = along {
+            how.extensions.insert(along);
+        }
+        let resolved = Box::pin(self.put_until_resolved(key, commit, &how, &doubt));
         match select(resolved, self.env.sleep(deadline)).await {
             Either::Left((outcome, _)) => outcome,
             Either::Right(((), _)) => Err(locked(&doubt).unresolved(key)),
@@ -141,6 +154,7 @@ impl RunLog {
         &self,
         key: &Key,
         commit: &Encoded,
+        how: &PutOptions,
         doubt: &Mutex<Doubt>,
     ) -> Result<Append, Error> {
         use object_store::Error::{AlreadyExists, Precondition};
@@ -149,7 +163,7 @@ impl RunLog {
         loop {
             let payload = commit.bytes.clone().into();
             let may_be_in = std::mem::replace(&mut locked(doubt).may_be_in, true);
-            let put = self.store.commits().put_opts(&path, payload, PutMode::Create.into()).await;
+            let put = self.store.commits().put_opts(&path, payload, how.clone()).await;
             match put {
                 Ok(_) => return Ok(Append::Committed),
                 Err(AlreadyExists { .. } | Precondition { .. }) => {

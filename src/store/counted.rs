@@ -13,7 +13,10 @@ use object_store::{
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
 };
 
-use super::counters::{Counters, Family, Operation};
+use super::{
+    Along,
+    counters::{Counters, Family, Operation},
+};
 
 /// How many entries a page of a list holds on every network store.
 const PAGE_ENTRIES: u64 = 1_000;
@@ -67,6 +70,11 @@ impl ObjectStore for Counted {
         let family = Family::of(key);
         self.counters.request(Operation::Put, family);
         self.counters.bytes_written(family, body.content_length() as u64);
+        if let Some(Along { key, body }) = how.extensions.get() {
+            let family = Family::of(key);
+            self.counters.request(Operation::Put, family);
+            self.counters.bytes_written(family, body.len() as u64);
+        }
         self.inner.put_opts(key, body, how).await
     }
 

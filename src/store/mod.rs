@@ -30,7 +30,7 @@ use crate::env::Env;
 
 pub use bench::{BenchError, Figure, Measured, Plan, RequestsMax, bench};
 pub use counters::{Family, Operation, Requests};
-pub use embedded::{Embedded, Full};
+pub use embedded::{Along, Embedded, Full};
 pub use latency::{Latency, LatencyError};
 pub use layout::{LAYOUT_KEY, Layout, LayoutError, existing_layout, layout};
 pub use open::OpenError;
@@ -142,6 +142,12 @@ impl Store {
     /// Whether this process alone can write to the store, so that a warm cache is authoritative.
     pub fn is_exclusive(&self) -> bool {
         self.traits.exclusive
+    }
+
+    /// Whether a put may take a second object [`Along`], all or nothing.
+    pub fn takes_along(&self) -> bool {
+        // One that is slowed stands for a bucket.
+        self.embedded.is_some() && self.traits.exclusive
     }
 
     /// What has been asked of the store since it was opened, by both clients together.

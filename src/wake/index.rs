@@ -5,13 +5,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream::BoxStream};
 use object_store::{ObjectMeta, ObjectStoreExt, PutPayload, path::Path};
 
 use super::scan::{self, Range};
 use crate::{
     log::{self, Key, shard_of},
-    store::Store,
+    store::{Along, Store},
     workflow::{Attention, Handle, Timestamp, WakeKind},
 };
 
@@ -107,6 +108,13 @@ impl WakeIndex {
     /// that it was to cover may be relied on before a later call was `Ok`.
     pub async fn put(&self, handle: &Handle, attention: Attention) -> Result<(), log::Error> {
         self.put_at(&self.path(handle, attention)).await
+    }
+
+    /// The entry of `attention` for the run of `handle`, to be put along with the commit that needs it;
+    /// none where the store puts one object at a time, so that it has to be there before.
+    pub fn along(&self, handle: &Handle, attention: Attention) -> Option<Along> {
+        let along = || Along { key: self.path(handle, attention), body: Bytes::new() };
+        self.store.takes_along().then(along)
     }
 
     /// Deletes the entry of `attention` for the run of `handle`, if it is there.

@@ -145,7 +145,8 @@ fn the_loser_of_a_start_hears_who_won() {
         Writer::write(&log, 1, |_| true).await;
         let handle = handle();
         let late = Writer::begin(9);
-        let heard = log.create(&handle.namespace, &handle.execution, 0, &late.last, PATIENCE).await;
+        let place = (&handle.namespace, &handle.execution, 0);
+        let heard = log.create(place, &late.last, None, PATIENCE).await;
         let Ok(Append::Lost(winner)) = heard else { panic!("{heard:?}") };
         assert_eq!(winner.cid, 1);
     });

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use object_store::{Error, PutMode, Result, path::Path};
 use tokio::sync::oneshot;
 
-use super::{database::Database, generic, record::Record};
+use super::{Along, database::Database, generic, record::Record};
 use crate::env::Env;
 
 /// A batch is closed at this many bytes of bodies, so that none holds gigabytes in memory.
@@ -22,7 +22,12 @@ const BATCH_BYTES_MAX: usize = 8 << 20;
 /// What a write does to its key.
 #[derive(Debug)]
 pub(super) enum Change {
-    Put { body: Bytes, mode: PutMode },
+    /// `along` is overwritten in the same batch, and only if the put is not refused.
+    Put {
+        body: Bytes,
+        mode: PutMode,
+        along: Option<Along>,
+    },
     Delete,
 }
 
@@ -39,7 +44,9 @@ struct Write {
 impl Write {
     fn bytes(&self) -> usize {
         match &self.change {
-            Change::Put { body, .. } => body.len(),
+            Change::Put { body, along, .. } => {
+                body.len() + along.as_ref().map_or(0, |along| along.body.len())
+            }
             Change::Delete => 0,
         }
     }
@@ -163,9 +170,13 @@ struct Staged<'a> {
 impl Staged<'_> {
     fn decide(&mut self, key: &Path, change: Change, env: &dyn Env) -> Answer {
         match change {
-            Change::Put { body, mode } => {
+            Change::Put { body, mode, along } => {
                 self.check(key, mode)?;
-                let record = Record { modified: env.now(), body };
+                let modified = env.now();
+                if let Some(Along { key, body }) = along {
+                    self.changed.insert(key, Some(Record { modified, body }));
+                }
+                let record = Record { modified, body };
                 let e_tag = record.e_tag();
                 self.changed.insert(key.clone(), Some(record));
                 Ok(Some(e_tag))
@@ -219,7 +230,7 @@ mod tests {
     use crate::{env::SystemEnv, store::embedded::journal};
 
     fn put(body: &'static str, mode: PutMode) -> Change {
-        Change::Put { body: Bytes::from_static(body.as_bytes()), mode }
+        Change::Put { body: Bytes::from_static(body.as_bytes()), mode, along: None }
     }
 
     fn staged(database: &Database) -> Staged<'_> {
@@ -256,6 +267,24 @@ mod tests {
         let mut batch = staged(&database);
         batch.decide(&Path::from("run/1"), Change::Delete, &SystemEnv).expect("is deleted");
         assert!(batch.changed.is_empty());
+    }
+
+    #[test]
+    fn what_goes_along_is_there_with_its_object_and_never_without_it() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let database = Database::open(directory.path()).expect("opens");
+        let mut batch = staged(&database);
+        let mut start = |along: &str| {
+            let along = Along { key: Path::from(along), body: Bytes::new() };
+            let (body, mode) = (Bytes::from_static(b"start"), PutMode::Create);
+            let put = Change::Put { body, mode, along: Some(along) };
+            batch.decide(&Path::from("id/1"), put, &SystemEnv)
+        };
+        start("wake/1").expect("is new");
+        start("wake/2").expect_err("the object exists");
+        let mut changed: Vec<_> = batch.changed.keys().map(Path::to_string).collect();
+        changed.sort_unstable();
+        assert_eq!(changed, ["id/1", "wake/1"]);
     }
 
     #[tokio::test]

@@ -26,6 +26,7 @@ mod space;
 use std::{fmt, io, path::Path as FilePath, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::{StreamExt, stream::BoxStream};
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
@@ -46,6 +47,16 @@ pub(super) const TRAITS: Traits = Traits { ordered: true, exclusive: true };
 
 /// How many deletes of one stream may wait for their shared `fdatasync` at once.
 const DELETES_IN_FLIGHT: usize = 256;
+
+/// A second object, which an embedded store puts in one batch with the first: never one without the
+/// other, and none of them if the first is refused. It stands in [`PutOptions::extensions`].
+#[derive(Clone, Debug)]
+pub struct Along {
+    /// Its key; whatever stands there is replaced.
+    pub key: Path,
+    /// What is put there.
+    pub body: Bytes,
+}
 
 /// An open embedded store. Dropping it finishes the writes in flight and unlocks the directory.
 #[derive(Debug)]
@@ -118,7 +129,8 @@ impl ObjectStore for Embedded {
                 source: "an embedded object has no attributes".into(),
             });
         }
-        let change = Change::Put { body: body.into(), mode: how.mode };
+        let along = how.extensions.get().cloned();
+        let change = Change::Put { body: body.into(), mode: how.mode, along };
         let e_tag = self.committer.commit(key.clone(), change).await?;
         Ok(PutResult { e_tag, version: None, extensions: http::Extensions::default() })
     }
