@@ -119,6 +119,17 @@ pub struct Description {
     pub notes: Vec<String>,
 }
 
+/// How a run ended, in short.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The state; one that is open still was waited for in vain.
+    pub state: State,
+    /// The pinned blueprint.
+    pub blueprint: Arc<Blueprint>,
+    /// What the last steps returned, as far as they completed.
+    pub outputs: BTreeMap<StepName, Json>,
+}
+
 /// What became of a submitted blueprint.
 #[derive(Clone, Debug)]
 pub struct BlueprintPut {

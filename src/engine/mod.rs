@@ -25,7 +25,7 @@ mod task;
 mod wait;
 
 pub use api::{
-    BlueprintPut, Description, Error, PollRequest, ResumeRequest, StartRequest, Started,
+    BlueprintPut, Description, Ending, Error, PollRequest, ResumeRequest, StartRequest, Started,
     TaskForWorker,
 };
 

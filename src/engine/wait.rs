@@ -9,8 +9,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Description, Engine, Error, cache::Loaded};
-use crate::workflow::{ExecutionId, Generation, Handle, Namespace, RunId};
+use super::{Description, Ending, Engine, Error, Started, cache::Loaded};
+use crate::workflow::{ExecutionId, Generation, Handle, Namespace, RunId, StepName, Stored};
 
 /// The first pause before it is looked whether the run closed on another instance; it doubles.
 const LOOK_FIRST: Duration = Duration::from_millis(500);
@@ -79,22 +79,58 @@ impl Engine {
         run: Option<(Generation, RunId)>,
         wait: Duration,
     ) -> Result<Description, Error> {
-        let until = self.inner.env.now().after(wait);
         let handle = match run {
-            Some((generation, run)) => {
-                let (namespace, execution) = (namespace.clone(), execution.key());
-                Handle { namespace, execution, generation, run, seq: 0 }
-            }
+            Some(run) => handle_of(namespace, execution, run),
             None => self.newest_run(namespace, execution).await?,
         };
+        let loaded = self.until_closed(&handle, run.is_none(), wait).await?;
+        self.describe_loaded(&handle, loaded).await
+    }
+
+    /// How the run ended that `started` names, or where it stands when `wait` is over. Cancel-safe.
+    ///
+    /// Costs what [`Engine::wait`] for a given run costs, but reads no more than the outputs that it
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::describe`].
+    pub async fn ending(
+        &self,
+        namespace: &Namespace,
+        started: &Started,
+        wait: Duration,
+    ) -> Result<Ending, Error> {
+        let handle = handle_of(namespace, &started.execution, (started.generation, started.run));
+        let Loaded { state, blueprint, .. } = self.until_closed(&handle, false, wait).await?;
+        let blueprint = blueprint.blueprint.clone();
+        let outputs: Vec<(StepName, Stored)> = blueprint
+            .last_steps()
+            .filter_map(|step| Some((step.name.clone(), state.output(&step.name)?)))
+            .collect();
+        let stored: Vec<Stored> = outputs.iter().map(|(_, stored)| stored.clone()).collect();
+        let values = self.payloads(&handle, &stored).await?;
+        let value = |(step, stored): (StepName, Stored)| (step, values[&stored.at].clone());
+        let outputs = outputs.into_iter().map(value).collect();
+        Ok(Ending { state: *state, blueprint, outputs })
+    }
+
+    /// The run once it is closed, or when `wait` is over; `anew`: nobody who started it just now asks.
+    async fn until_closed(
+        &self,
+        handle: &Handle,
+        mut anew: bool,
+        wait: Duration,
+    ) -> Result<Loaded, Error> {
+        let until = self.inner.env.now().after(wait);
         // Before the look, so that nothing closes unseen in between.
         let mut watch = self.inner.closings.watch(handle.run);
-        let (mut pause, mut anew) = (LOOK_FIRST, run.is_none());
+        let mut pause = LOOK_FIRST;
         loop {
-            let loaded = self.look(&handle, anew, Loaded::clone).await?;
+            let loaded = self.look(handle, anew, Loaded::clone).await?;
             let left = until.since(self.inner.env.now());
             if loaded.state.is_closed() || left.is_zero() {
-                return self.describe_loaded(&handle, loaded).await;
+                return Ok(loaded);
             }
             // Read by a hint, as it is where this process did not see the run before: it may have closed
             // since, and of that nobody will tell.
@@ -106,7 +142,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 closed = &mut watch.closed => match closed {
-                    Ok(loaded) => return self.describe_loaded(&handle, loaded).await,
+                    Ok(loaded) => return Ok(loaded),
                     Err(_) => watch = self.inner.closings.watch(handle.run),
                 },
                 () = self.inner.closing.cancelled() => return Err(Error::ShuttingDown),
@@ -115,4 +151,13 @@ impl Engine {
             (pause, anew) = ((pause * 2).min(LOOK_MAX), true);
         }
     }
+}
+
+fn handle_of(
+    namespace: &Namespace,
+    execution: &ExecutionId,
+    (generation, run): (Generation, RunId),
+) -> Handle {
+    let (namespace, execution) = (namespace.clone(), execution.key());
+    Handle { namespace, execution, generation, run, seq: 0 }
 }

@@ -8,11 +8,11 @@ use tonic::{Request, Response, Status};
 use super::{convert, grpc::FrontDoor};
 use crate::proto::lazarus::{
     ApproveRequest, ApproveResponse, CancelRequest, CancelResponse, DescribeRequest,
-    DescribeResponse, GetBlueprintRequest, GetBlueprintResponse, HistoryRequest, HistoryResponse,
-    ListBlueprintsRequest, ListBlueprintsResponse, ListDeadRequest, ListDeadResponse, ListRequest,
-    ListResponse, LogRequest, LogResponse, PutBlueprintRequest, PutBlueprintResponse,
-    RejectRequest, RejectResponse, ResumeRequest, ResumeResponse, RetryDeadRequest,
-    RetryDeadResponse, StartRequest, StartResponse, WaitRequest,
+    DescribeResponse, ExecuteRequest, ExecuteResponse, GetBlueprintRequest, GetBlueprintResponse,
+    HistoryRequest, HistoryResponse, ListBlueprintsRequest, ListBlueprintsResponse,
+    ListDeadRequest, ListDeadResponse, ListRequest, ListResponse, LogRequest, LogResponse,
+    PutBlueprintRequest, PutBlueprintResponse, RejectRequest, RejectResponse, ResumeRequest,
+    ResumeResponse, RetryDeadRequest, RetryDeadResponse, StartRequest, StartResponse, WaitRequest,
     blueprint_service_server::BlueprintService, execution_service_server::ExecutionService,
 };
 
@@ -62,6 +62,21 @@ impl ExecutionService for FrontDoor {
         let wait = convert::how_long(request.timeout_ms).min(longest);
         let description = self.engine().wait(&namespace, &execution, run, wait).await?;
         Ok(Response::new(convert::description(&description)))
+    }
+
+    /// The start is shielded, the wait is not.
+    async fn execute(
+        &self,
+        request: Request<ExecuteRequest>,
+    ) -> Result<Response<ExecuteResponse>, Status> {
+        let longest = self.may_wait(&request, Duration::MAX);
+        let ExecuteRequest { start, timeout_ms } = request.into_inner();
+        let start = convert::start_of(start.unwrap_or_default())?;
+        let wait = convert::how_long(timeout_ms).min(longest);
+        let namespace = start.namespace.clone();
+        let started = self.shielded(|engine| async move { engine.start(start).await }).await?;
+        let ending = self.engine().ending(&namespace, &started, wait).await?;
+        Ok(Response::new(convert::ending(&ending)))
     }
 
     async fn history(

@@ -1,4 +1,4 @@
-//! Waiting for an execution to close.
+//! Waiting for an execution to close, also one that the same call starts.
 
 use std::{
     sync::Arc,
@@ -151,4 +151,93 @@ async fn an_instance_that_goes_down_sends_its_waiters_elsewhere() {
     instance.end().await;
     let status = waits.await.expect("no panic").unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");
+}
+
+fn of_two(timeout_ms: u64) -> v1::ExecuteRequest {
+    let start = v1::StartRequest {
+        workflow: "two".to_owned(),
+        request_id: "r1".to_owned(),
+        ..Default::default()
+    };
+    v1::ExecuteRequest { start: Some(start), timeout_ms }
+}
+
+/// A first step, and two that take its output.
+async fn put_two(client: &mut Client) {
+    client.blueprint("two", &[("first", &[]), ("left", &["first"]), ("right", &["first"])]).await;
+}
+
+async fn execute(client: &mut Client, timeout_ms: u64) -> v1::ExecuteResponse {
+    client.executions.execute(of_two(timeout_ms)).await.expect("an answer").into_inner()
+}
+
+/// Runs the next steps for `execution`, each with its own name as its output; `fails` fails.
+async fn work(client: &mut Client, steps: usize, fails: &str) {
+    for _ in 0..steps {
+        let task = client.poll("w1", 10_000).await.expect("a task");
+        let done = if task.step_name == fails {
+            Done::Failure("broken")
+        } else {
+            Done::Success(json!({ "by": task.step_name }))
+        };
+        client.submit("w1", &task, done).await;
+    }
+}
+
+#[tokio::test]
+async fn one_call_starts_waits_and_answers_with_what_the_last_steps_returned() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    put_two(&mut client).await;
+    let (mut worker, mut caller) = (client.clone(), client.clone());
+    let (answer, ()) = tokio::join!(execute(&mut caller, 20_000), work(&mut worker, 3, ""));
+    let execution = answer.execution.expect("an execution");
+    assert_eq!(execution.status(), Status::Completed);
+    assert!(execution.closed_at.is_some());
+    let outputs = answer.outputs.expect("outputs").fields;
+    assert_eq!(outputs.keys().collect::<Vec<_>>(), ["left", "right"], "and not the first");
+    assert!(format!("{:?}", outputs["left"]).contains("left"), "{outputs:?}");
+}
+
+#[tokio::test]
+async fn the_same_call_again_waits_for_the_same_execution() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    put_two(&mut client).await;
+    let first = execute(&mut client, 100).await;
+    let open = first.execution.expect("an execution");
+    assert_eq!((open.status(), open.closed_at), (Status::Running, None));
+    assert!(first.outputs.expect("outputs").fields.is_empty());
+
+    let (mut worker, mut caller) = (client.clone(), client.clone());
+    let (second, ()) = tokio::join!(execute(&mut caller, 20_000), work(&mut worker, 3, ""));
+    let third = execute(&mut client, 20_000).await;
+    for answer in [second, third] {
+        let execution = answer.execution.expect("an execution");
+        assert_eq!(execution.run_id, open.run_id);
+        assert_eq!(execution.status(), Status::Completed);
+        assert_eq!(answer.outputs.expect("outputs").fields.len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn the_call_says_why_an_execution_failed_and_what_was_done_all_the_same() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    put_two(&mut client).await;
+    let (mut worker, mut caller) = (client.clone(), client.clone());
+    let (answer, ()) = tokio::join!(execute(&mut caller, 20_000), work(&mut worker, 3, "right"));
+    let execution = answer.execution.expect("an execution");
+    assert_eq!(execution.status(), Status::Failed);
+    assert_eq!(execution.failed_step, "right");
+    assert_eq!(execution.error.expect("why").message, "broken");
+}
+
+#[tokio::test]
+async fn a_call_without_a_workflow_is_told_what_is_missing() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    let nothing = client.executions.execute(v1::ExecuteRequest::default()).await.unwrap_err();
+    assert_eq!(nothing.code(), Code::InvalidArgument);
+    assert!(nothing.message().contains("workflow"), "{nothing}");
 }

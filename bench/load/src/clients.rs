@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use drive::{Ended, now_ms};
 use lazarus::proto::lazarus::{
-    BlueprintStep, PutBlueprintRequest, StartRequest, Status, WaitRequest,
+    BlueprintStep, ExecuteRequest, PutBlueprintRequest, StartRequest, Status, WaitRequest,
     blueprint_service_client::BlueprintServiceClient,
     execution_service_client::ExecutionServiceClient,
 };
@@ -73,22 +73,31 @@ pub struct Client(ExecutionServiceClient<Channel>);
 
 impl drive::Client for Client {
     async fn run(&mut self, workload: &str, id: Option<&str>) -> anyhow::Result<()> {
-        let started = self.start(workload, id).await?;
-        self.until_completed(&started).await
+        let start = start_request(workload, id);
+        let first = ExecuteRequest { start: Some(start), timeout_ms: 60_000 };
+        let ended = self.0.execute(first).await?.into_inner();
+        let Some(ended) = ended.execution else { bail!("an answer without an execution") };
+        match ended.status() {
+            Status::Completed => Ok(()),
+            Status::Running | Status::Sleeping => {
+                let (execution_id, run_id) = (ended.execution_id, ended.run_id);
+                let started = WaitRequest {
+                    execution_id,
+                    run_id,
+                    generation: ended.generation,
+                    timeout_ms: 60_000,
+                    ..WaitRequest::default()
+                };
+                self.until_completed(&started).await
+            }
+            other => bail!("{} is {other:?}", ended.execution_id),
+        }
     }
 }
 
 impl Client {
     async fn start(&mut self, workload: &str, id: Option<&str>) -> anyhow::Result<WaitRequest> {
-        let id = id.unwrap_or_default().to_owned();
-        let request = StartRequest {
-            workflow: workload.to_owned(),
-            request_id: id.clone(),
-            execution_id: id,
-            version: 1,
-            ..StartRequest::default()
-        };
-        let started = self.0.start(request).await?.into_inner();
+        let started = self.0.start(start_request(workload, id)).await?.into_inner();
         Ok(WaitRequest {
             execution_id: started.execution_id,
             run_id: started.run_id,
@@ -107,6 +116,17 @@ impl Client {
                 other => bail!("{} is {other:?}", started.execution_id),
             }
         }
+    }
+}
+
+fn start_request(workload: &str, id: Option<&str>) -> StartRequest {
+    let id = id.unwrap_or_default().to_owned();
+    StartRequest {
+        workflow: workload.to_owned(),
+        request_id: id.clone(),
+        execution_id: id,
+        version: 1,
+        ..StartRequest::default()
     }
 }
 

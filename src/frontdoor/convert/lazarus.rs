@@ -11,13 +11,16 @@ use super::{
 };
 use crate::{
     engine::{
-        DeadRun, Description, Error, Filter, Page, Record, ResumeRequest, Standing, StartRequest,
-        Started,
+        DeadRun, Description, Ending, Error, Filter, Page, Record, ResumeRequest, Standing,
+        StartRequest, Started,
     },
     log::Commit,
     proto::lazarus as wire_types,
     proto::lazarus::WaitRequest,
-    workflow::{Failure, Generation, Namespace, Phase, RunId, State, Status, StepName, Version},
+    workflow::{
+        Blueprint, Failure, Generation, Json, Namespace, Phase, RunId, State, Status, StepName,
+        Version,
+    },
 };
 
 /// How many executions a page has, when the request does not say and at most.
@@ -73,15 +76,24 @@ pub(in crate::frontdoor) fn answer(
 pub(in crate::frontdoor) fn description(it: &Description) -> wire_types::DescribeResponse {
     let steps = it.blueprint.steps().iter().map(|step| step_state(it, &step.name));
     wire_types::DescribeResponse {
-        execution: Some(execution(it)),
+        execution: Some(execution(&it.state, &it.blueprint)),
         input: Some(wire_object(&it.input)),
         steps: steps.collect(),
         notes: it.notes.clone(),
     }
 }
 
-fn execution(it: &Description) -> wire_types::Execution {
-    let Description { state, blueprint, .. } = it;
+/// How an execution ended.
+pub(in crate::frontdoor) fn ending(it: &Ending) -> wire_types::ExecuteResponse {
+    let output = |(step, value): (&StepName, &Json)| (step.to_string(), wire(value));
+    let fields = it.outputs.iter().map(output).collect();
+    wire_types::ExecuteResponse {
+        execution: Some(execution(&it.state, &it.blueprint)),
+        outputs: Some(prost_types::Struct { fields }),
+    }
+}
+
+fn execution(state: &State, blueprint: &Blueprint) -> wire_types::Execution {
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     wire_types::Execution {
         execution_id: state.execution.to_string(),
@@ -340,7 +352,7 @@ mod tests {
     use serde_json::json;
 
     use super::{super::given, *};
-    use crate::workflow::{Event, Json};
+    use crate::workflow::Event;
 
     fn phases(commits: &[&[Event]]) -> Vec<String> {
         let described = description(&given::run(commits));

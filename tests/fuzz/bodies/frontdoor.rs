@@ -57,7 +57,7 @@ macro_rules! method {
 }
 
 /// All calls of all our services; an input names one by its place.
-pub const METHODS: [Method; 32] = [
+pub const METHODS: [Method; 33] = [
     method!("cerebelum.worker.WorkerService", "Register", wire::RegisterRequest),
     method!("cerebelum.worker.WorkerService", "Heartbeat", wire::HeartbeatRequest),
     method!("cerebelum.worker.WorkerService", "Unregister", wire::UnregisterRequest),
@@ -94,6 +94,7 @@ pub const METHODS: [Method; 32] = [
     method!("lazarus.v1.QueueService", "Delete", v1::DeleteQueueRequest),
     method!("lazarus.v1.ExecutionService", "Wait", v1::WaitRequest),
     method!("lazarus.v1.TaskService", "Work", v1::WorkRequest),
+    method!("lazarus.v1.ExecutionService", "Execute", v1::ExecuteRequest),
 ];
 
 /// How many requests one input sends at most.
