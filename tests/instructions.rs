@@ -149,7 +149,7 @@ fn chains_in_process() {
             let mut task = task.expect("is polled").expect("a task");
             for n in 1..=STEPS {
                 let seat = engine.sit(request.clone()).await;
-                let token = task.token.parse().expect("a token");
+                let token = task.token.clone();
                 let outcome = Outcome::Succeeded(Payload::of(json!({ "ok": 1 })));
                 engine.submit_outcome(&token, "w", outcome).await.expect("is reported");
                 if n < STEPS {

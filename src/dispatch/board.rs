@@ -13,12 +13,13 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use super::{
     Match, Poller, RESERVATION_PENALTY, Ready, Scope, WorkerRecord,
     fit::{Fits, fit},
     hands::{Hands, Held, Hold, Name},
+    waits::{Grant, PlaceNumber, Wait, Waiting, Waits},
 };
 use crate::workflow::{Namespace, RunId, Task, TaskToken, Timestamp};
 
@@ -33,46 +34,25 @@ pub struct Candidate {
     pub waiting: Option<Waiting>,
 }
 
-/// A poll that waits, taken off the board.
+/// A worker whose report is in the commit that makes a task ready.
 #[derive(Debug)]
-pub struct Waiting {
-    poller: Poller,
-    grant: oneshot::Sender<Grant>,
-}
-
-/// A poll's side of its wait.
-#[derive(Debug)]
-pub struct Wait {
-    number: u64,
-    /// Resolves with what the poll is granted.
-    pub granted: oneshot::Receiver<Grant>,
-}
-
-/// What a waiting poll is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Grant {
-    /// The task is the worker's: its lease stands in the log.
-    Task(TaskToken),
-    /// Something may be ready: look again.
-    Look,
-    /// Nothing will come any more: a newer poll took over, or the instance is going down.
-    Leave,
+pub struct Submitter {
+    /// The worker; its record need not be known.
+    pub poller: Poller,
+    /// The place from which it reports, if it has one.
+    pub place: Option<PlaceNumber>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     ready: VecDeque<Ready>,
-    waiting: VecDeque<(u64, Waiting)>,
-    waits: u64,
-    /// At how many that wait those are cleared away that have gone.
-    sweep_at: usize,
+    waits: Waits,
     held: Hands,
     fits: RefCell<Fits>,
     /// When each worker last polled here, on which connection, and since when it gets no reservation.
     polls: HashMap<Name, LastPoll>,
     /// When those were last cleared away that have not polled for long.
     polls_swept: Timestamp,
-    closed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -92,8 +72,6 @@ const READY_MAX: usize = 100_000;
 const FORGET_AFTER: Duration = Duration::from_hours(1);
 /// How often it is looked for such workers, at most.
 const SWEEP_EVERY: Duration = Duration::from_mins(1);
-/// With fewer polls that wait nobody looks for those that have gone.
-const SWEEP_MIN: usize = 64;
 
 /// The board of one instance.
 #[derive(Debug)]
@@ -133,9 +111,8 @@ impl Board {
         };
         inner.polls.insert(name, poll);
         if poller.is_one_slot() {
-            inner.send(&Grant::Leave, |waiting| {
-                waiting.poller.worker == poller.worker
-                    && waiting.poller.namespace == poller.namespace
+            inner.waits.send(&Grant::Leave, |waiting| {
+                waiting.worker == poller.worker && waiting.namespace == poller.namespace
             });
         }
     }
@@ -279,8 +256,8 @@ impl Board {
         now: Timestamp,
     ) -> Result<(Ready, Match), Wait> {
         let mut inner = self.lock();
-        if inner.closed {
-            return Err(inner.wait(poller));
+        if inner.waits.is_closed() {
+            return Err(inner.waits.wait(poller));
         }
         let fit_of = |ready| inner.fit(poller, ready, now, self.lease);
         let mut all = inner.ready.iter().enumerate();
@@ -290,7 +267,7 @@ impl Board {
         {
             return Ok((ready, fit));
         }
-        Err(inner.wait(poller))
+        Err(inner.waits.wait(poller))
     }
 
     /// Waits without a look at what is ready: for a worker that is about to report, whose place the
@@ -300,16 +277,13 @@ impl Board {
         if let Some(poll) = inner.polls.get_mut(&poller.name()) {
             poll.sits = true;
         }
-        inner.wait(poller)
+        inner.waits.wait(poller)
     }
 
     /// Takes a poll that waits off the board. False: it is off already, and is granted something once
     /// the commit that chose it is in the log, or is not.
     pub fn withdraw(&self, wait: &Wait) -> bool {
-        let mut inner = self.lock();
-        let before = inner.waiting.len();
-        inner.waiting.retain(|(number, _)| *number != wait.number);
-        inner.waiting.len() < before
+        self.lock().waits.take(wait.number).is_some()
     }
 
     /// Whether, and how well, `poller` fits `ready`.
@@ -319,7 +293,7 @@ impl Board {
 
     /// How many polls wait.
     pub fn waiting(&self) -> usize {
-        self.lock().waiting.iter().filter(|(_, waiting)| !waiting.grant.is_closed()).count()
+        self.lock().waits.len()
     }
 
     /// Puts a task up for whoever polls, and tells the polls that wait and fit. What is known of
@@ -342,8 +316,8 @@ impl Board {
         inner.ready.push_back(ready);
         let ready = inner.ready.back().cloned();
         let fitting = ready.and_then(|ready| inner.waiting_for(&ready, now, self.lease, |_| true));
-        if let Some((at, _)) = fitting
-            && let Some((_, waiting)) = inner.waiting.remove(at)
+        if let Some((place, _)) = fitting
+            && let Some(waiting) = inner.waits.take(place)
         {
             waiting.grant(Grant::Look);
         }
@@ -356,16 +330,20 @@ impl Board {
     pub fn choose(
         &self,
         ready: &Ready,
-        submitters: &[Poller],
+        submitters: &[Submitter],
         now: Timestamp,
     ) -> Option<Candidate> {
         let mut inner = self.lock();
-        if inner.closed {
+        if inner.waits.is_closed() {
             return None;
         }
-        for poller in submitters {
-            // One that reports from a stream waits in its own place meanwhile.
-            let is_its = |waiting: &Waiting| waiting.poller.worker == poller.worker;
+        for Submitter { poller, place } in submitters {
+            let its_own = place.and_then(|it| inner.take_place(it, ready, now, self.lease));
+            if its_own.is_some() {
+                return its_own;
+            }
+            // One that reports from a stream waits in its other places too.
+            let is_its = |waiting: &Poller| waiting.worker == poller.worker;
             if let Some(candidate) = inner.take_waiting(ready, now, self.lease, is_its) {
                 return Some(candidate);
             }
@@ -411,7 +389,7 @@ impl Board {
 
     /// Tells the polls that wait to look again: something may be on offer in the store.
     pub fn look(&self) {
-        self.lock().send(&Grant::Look, |_| true);
+        self.lock().waits.send(&Grant::Look, |_| true);
     }
 
     /// Whether anybody has polled here in `namespace` of late.
@@ -447,16 +425,14 @@ impl Board {
 
     /// Tells the polls of a worker that wait to leave.
     pub fn send_away(&self, namespace: &Namespace, worker: &str) {
-        self.lock().send(&Grant::Leave, |waiting| {
-            waiting.poller.worker == worker && waiting.poller.namespace == *namespace
+        self.lock().waits.send(&Grant::Leave, |poller| {
+            poller.worker == worker && poller.namespace == *namespace
         });
     }
 
     /// Tells every poll that waits to leave, and all that come after.
     pub fn close(&self) {
-        let mut inner = self.lock();
-        inner.closed = true;
-        inner.send(&Grant::Leave, |_| true);
+        self.lock().waits.close();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -468,50 +444,35 @@ impl Inner {
     fn hold(&mut self, namespace: &Namespace, worker: &str, held: Held) {
         let is_reserved = held.is_reserved();
         self.held.put(&(namespace.clone(), worker.to_owned()), held);
-        self.send(&Grant::Look, |waiting| {
-            (is_reserved || waiting.poller.is_one_slot())
-                && waiting.poller.worker == worker
-                && waiting.poller.namespace == *namespace
+        self.waits.send(&Grant::Look, |poller| {
+            (is_reserved || poller.is_one_slot())
+                && poller.worker == worker
+                && poller.namespace == *namespace
         });
     }
 
-    /// Puts `poller` among those that wait; on a board that is closed it is told to leave.
-    fn wait(&mut self, poller: &Poller) -> Wait {
-        let (grant, granted) = oneshot::channel();
-        self.waits += 1;
-        let number = self.waits;
-        if self.closed {
-            drop(grant.send(Grant::Leave));
-        } else {
-            self.sweep();
-            self.waiting.push_back((number, Waiting { poller: poller.clone(), grant }));
-        }
-        Wait { number, granted }
-    }
-
-    /// Clears polls away that have gone, once those that wait are twice as many as were left last time:
-    /// a poll that goes costs one look at it, and none each time that another one comes.
-    fn sweep(&mut self) {
-        if self.waiting.len() >= self.sweep_at {
-            self.waiting.retain(|(_, waiting)| !waiting.grant.is_closed());
-            self.sweep_at = SWEEP_MIN.max(2 * self.waiting.len());
-        }
-    }
-
-    /// Where the first poll stands that waits still, fits and is `wanted`, and how well it fits.
+    /// Who waits, fits and is `wanted`, the first one, and how well it fits.
     fn waiting_for(
         &self,
         ready: &Ready,
         now: Timestamp,
         lease: Duration,
-        wanted: impl Fn(&Waiting) -> bool,
-    ) -> Option<(usize, Match)> {
-        let fit_of = |waiting: &Waiting| {
-            let may = wanted(waiting) && !waiting.grant.is_closed();
-            may.then(|| self.fit(&waiting.poller, ready, now, lease)).flatten()
-        };
-        let waiting = self.waiting.iter().enumerate();
-        waiting.map(|(at, (_, waiting))| (at, waiting)).find_map(|(at, it)| Some((at, fit_of(it)?)))
+        wanted: impl Fn(&Poller) -> bool,
+    ) -> Option<(PlaceNumber, Match)> {
+        let fit = |poller: &Poller| self.fit(poller, ready, now, lease);
+        self.waits.find(|poller| wanted(poller).then(|| fit(poller)).flatten())
+    }
+
+    /// Takes the poll at `place` off the board, if it waits there still and fits.
+    fn take_place(
+        &mut self,
+        place: PlaceNumber,
+        ready: &Ready,
+        now: Timestamp,
+        lease: Duration,
+    ) -> Option<Candidate> {
+        let fit = self.fit(self.waits.at(place)?, ready, now, lease)?;
+        self.take(place, fit)
     }
 
     /// Takes the first poll that waits, fits and is `wanted` off the board.
@@ -520,11 +481,15 @@ impl Inner {
         ready: &Ready,
         now: Timestamp,
         lease: Duration,
-        wanted: impl Fn(&Waiting) -> bool,
+        wanted: impl Fn(&Poller) -> bool,
     ) -> Option<Candidate> {
-        let (at, fit) = self.waiting_for(ready, now, lease, wanted)?;
-        let (_, waiting) = self.waiting.remove(at)?;
-        Some(Candidate { worker: waiting.poller.worker.clone(), fit, waiting: Some(waiting) })
+        let (place, fit) = self.waiting_for(ready, now, lease, wanted)?;
+        self.take(place, fit)
+    }
+
+    fn take(&mut self, place: PlaceNumber, fit: Match) -> Option<Candidate> {
+        let waiting = self.waits.take(place)?;
+        Some(Candidate { worker: waiting.worker().to_owned(), fit, waiting: Some(waiting) })
     }
 
     /// Whether, and how well, `poller` fits `ready`.
@@ -543,25 +508,6 @@ impl Inner {
                     && poll.record.as_ref().is_some_and(|record| fits.has_all(record, blueprint))
             })
         })
-    }
-
-    /// Tells the polls that wait and are `meant`, in the order in which they came.
-    fn send(&mut self, grant: &Grant, meant: impl Fn(&Waiting) -> bool) {
-        let mut at = 0;
-        while let Some((_, waiting)) = self.waiting.get(at) {
-            if !meant(waiting) {
-                at += 1;
-            } else if let Some((_, waiting)) = self.waiting.remove(at) {
-                waiting.grant(grant.clone());
-            }
-        }
-    }
-}
-
-impl Waiting {
-    /// Tells the poll what became of it; false when it has gone.
-    pub fn grant(self, grant: Grant) -> bool {
-        self.grant.send(grant).is_ok()
     }
 }
 
@@ -651,15 +597,43 @@ mod tests {
         let now = Timestamp::default().after(FORGET_AFTER);
         assert_eq!(board.came(&namespace, "w", &[token(2)], now), [token(1)]);
         // Also the first poll, with which those are forgotten that have not polled for long.
-        let (worker, namespace_of) = ("v".to_owned(), namespace.clone());
-        let (record, scope, connection) = (None, None, None);
-        let poller = Poller { namespace: namespace_of, worker, record, scope, connection };
-        board.polled(&poller, now.after(SWEEP_EVERY));
+        board.polled(&poller("v"), now.after(SWEEP_EVERY));
         assert!(board.hold_found(&namespace, "w", &token(2)), "it is at it");
         assert!(board.hold_found(&namespace, "w", &token(3)), "its report is on its way");
         assert!(!board.hold_found(&namespace, "w", &token(4)), "it has not heard of it");
         assert!(board.hold_found(&namespace, "v", &token(4)), "another worker may be at it");
         board.gone(&namespace, "w");
         assert!(board.hold_found(&namespace, "w", &token(5)), "it may come again with it");
+    }
+
+    fn poller(worker: &str) -> Poller {
+        Poller {
+            namespace: Namespace::default(),
+            worker: worker.to_owned(),
+            record: None,
+            scope: None,
+            connection: None,
+        }
+    }
+
+    fn ready() -> Ready {
+        let TaskToken { handle, task } = token(1);
+        let offer = crate::dispatch::Offer { handle, task };
+        Ready { offer, blueprint: None, without: vec![], is_stored: false }
+    }
+
+    #[test]
+    fn a_report_fills_the_place_that_it_leaves_and_no_older_one() {
+        let (board, _) = board();
+        let now = Timestamp::from_millis(1);
+        let worker = poller("w");
+        let mut waits = [(); 3].map(|()| board.sit(&worker));
+        let submitter = |place| [Submitter { poller: worker.clone(), place }];
+        let own = submitter(Some(waits[1].number));
+        for (chosen, by) in [(1, &own), (0, &own), (2, &submitter(None))] {
+            let candidate = board.choose(&ready(), by, now).expect("somebody waits");
+            assert!(candidate.waiting.expect("a poll").grant(Grant::Look));
+            assert_eq!(waits[chosen].granted.try_recv(), Ok(Grant::Look), "of {chosen}");
+        }
     }
 }

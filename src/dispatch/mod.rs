@@ -10,12 +10,14 @@ mod board;
 mod fit;
 mod hands;
 mod offers;
+mod waits;
 mod workers;
 
-pub use board::{Board, Candidate, Grant, Wait, Waiting};
+pub use board::{Board, Candidate, Submitter};
 pub use fit::{Match, Poller, Ready, Scope};
 pub use hands::Held;
 pub use offers::{Offer, Offers, Scan};
+pub use waits::{Grant, PlaceNumber, Wait, Waiting};
 pub use workers::{WorkerRecord, Workers};
 
 use std::time::Duration;

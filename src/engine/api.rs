@@ -8,7 +8,7 @@ use crate::{
     log,
     workflow::{
         Blueprint, BlueprintFaults, ExecutionId, Generation, InvalidId, Json, Namespace, Rejection,
-        RunId, State, StepName, Timestamp, Version,
+        RunId, State, StepName, TaskToken, Timestamp, Version,
     },
 };
 
@@ -82,16 +82,12 @@ pub struct PollRequest {
 /// A task in a worker's hands.
 #[derive(Clone, Debug)]
 pub struct TaskForWorker {
-    /// The token that a result is submitted with.
-    pub token: String,
+    /// The attempt; a result is submitted with it.
+    pub token: TaskToken,
     /// The execution's id.
     pub execution: ExecutionId,
     /// The workflow's name.
     pub workflow: String,
-    /// The step to run.
-    pub step: StepName,
-    /// Which attempt this is, from 1.
-    pub attempt: u32,
     /// What to call the step with, by parameter.
     pub inputs: BTreeMap<String, serde_json::Value>,
     /// When the lease ends.

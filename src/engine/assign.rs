@@ -5,7 +5,7 @@ use super::{
     cache::{Loaded, Pending},
 };
 use crate::{
-    dispatch::{Candidate, Grant, Held, Match, Offer, Poller, Ready},
+    dispatch::{Candidate, Grant, Held, Match, Offer, Poller, Ready, Submitter},
     workflow::{
         self, Command, Draft, OpenStep, Phase, Setting, State, StepName, Task, TaskToken,
         Timestamp, Values,
@@ -32,7 +32,7 @@ impl Engine {
             let Some(candidate) = self.inner.board.choose(&ready, &submitters, now) else {
                 continue;
             };
-            submitters.retain(|poller| poller.worker != candidate.worker);
+            submitters.retain(|submitter| submitter.poller.worker != candidate.worker);
             let command = Command::LeaseStep {
                 task: ready.offer.task.clone(),
                 worker: candidate.worker.clone(),
@@ -48,17 +48,20 @@ impl Engine {
     }
 
     /// The workers whose result is in this batch, and who are about to poll again.
-    fn submitters(&self, state: &State, batch: &[Pending]) -> Vec<Poller> {
+    fn submitters(&self, state: &State, batch: &[Pending]) -> Vec<Submitter> {
         if !self.inner.config.reservations {
             return vec![];
         }
         let submitter = |pending: &Pending| match &pending.command {
-            Command::SubmitResult { worker, .. } => Some(Poller {
-                namespace: state.namespace.clone(),
-                worker: worker.clone(),
-                record: None,
-                scope: None,
-                connection: None,
+            Command::SubmitResult { worker, .. } => Some(Submitter {
+                poller: Poller {
+                    namespace: state.namespace.clone(),
+                    worker: worker.clone(),
+                    record: None,
+                    scope: None,
+                    connection: None,
+                },
+                place: pending.place,
             }),
             Command::LeaseStep { .. }
             | Command::ExtendLease { .. }
@@ -133,16 +136,24 @@ fn offer_of(state: &State, step: &StepName, open: &OpenStep) -> Option<Offer> {
 impl Assigned {
     /// The leases are in the log: the polls get their tasks, the rest waits for its worker's next
     /// poll.
-    pub(super) fn hand_out(self, engine: &Engine, state: &State) {
+    pub(super) fn hand_out(self, engine: &Engine, loaded: &Loaded) {
+        if self.0.is_empty() {
+            return;
+        }
+        let state = &loaded.state;
         let handle = state.handle();
         let now = engine.inner.env.now();
         for (Candidate { worker, waiting, .. }, task) in self.0 {
             let token = TaskToken { handle: handle.clone(), task };
-            if waiting.is_some() {
+            let is_handed = waiting.is_some_and(|poll| {
+                // What the batch decided later may have taken the task away again.
+                let Some(call) = loaded.call(&token.task, &worker) else {
+                    return poll.grant(Grant::Look);
+                };
                 // Before the poll hears of it: it may have reported the task a moment later.
                 engine.inner.board.hold(&state.namespace, &worker, Held::delivered(token.clone()));
-            }
-            let is_handed = waiting.is_some_and(|poll| poll.grant(Grant::Task(token.clone())));
+                poll.grant(Grant::Task(token.clone(), Box::new(call)))
+            });
             if !is_handed {
                 // It was reserved, or the poll is gone by now.
                 engine.keep_for_next_poll(&state.namespace, &worker, token, now);

@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::{Error, StoredBlueprint};
 use crate::{
+    dispatch::PlaceNumber,
     log::{Encoded, Snapshots, Sum},
     workflow::{Answer, At, Command, Done, Handle, Json, RunId, State, Timestamp},
 };
@@ -57,6 +58,8 @@ pub(super) struct Pending {
     pub(super) command: Command,
     /// The large payload of the command.
     pub(super) blob: Option<Blob>,
+    /// The place on the board that waits for what the command makes ready.
+    pub(super) place: Option<PlaceNumber>,
     pub(super) answer: oneshot::Sender<Result<(Answer, Handle), Arc<Error>>>,
 }
 

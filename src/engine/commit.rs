@@ -59,13 +59,23 @@ impl Engine {
     pub(super) async fn handle(
         &self,
         handle: &Handle,
+        command: Command,
+    ) -> Result<(Answer, Handle), Arc<Error>> {
+        self.handle_from(None, handle, command).await
+    }
+
+    /// As [`Engine::handle`]; what the command makes ready goes to `place` on the board first.
+    pub(super) async fn handle_from(
+        &self,
+        place: Option<PlaceNumber>,
+        handle: &Handle,
         mut command: Command,
     ) -> Result<(Answer, Handle), Arc<Error>> {
         let blob = self.offload(handle, &mut command).await?;
         let desk = self.inner.slots.of(handle.run);
         loop {
             let (answer, mut answered) = oneshot::channel();
-            desk.push(Pending { command: command.clone(), blob: blob.clone(), answer });
+            desk.push(Pending { command: command.clone(), blob: blob.clone(), place, answer });
             // Ours may be answered by whoever had the turn before, or be beyond what one batch takes.
             loop {
                 let turn = desk.turn.lock().await;
@@ -228,7 +238,7 @@ impl Engine {
         let now = self.inner.env.now();
         let rest = Rest::of(&loaded);
         let Loaded { state, blueprint, .. } = loaded;
-        let mut before = Before::of(&state);
+        let mut before = Before::of(&state, self.stores_offers());
         let handle = state.handle();
         // One question to the system: jitter need not be secret, so that half of the `cid` will do.
         let random = self.inner.env.random();
@@ -373,7 +383,7 @@ impl Engine {
         which: Which,
     ) {
         self.learn_calls(loaded, events);
-        assigned.hand_out(self, &loaded.state);
+        assigned.hand_out(self, loaded);
         self.after_commit(before, loaded, which);
     }
 }
@@ -406,17 +416,17 @@ pub(super) struct Before {
     pub(super) attention: BTreeSet<Attention>,
     /// Where it stood in lists; none: it had not started.
     pub(super) standing: Option<Standing>,
-    /// The offers of tasks that were ready.
+    /// The offers of tasks that were ready, where they stand in the store.
     pub(super) ready: Vec<crate::dispatch::Offer>,
 }
 
 impl Before {
-    fn of(state: &State) -> Self {
+    fn of(state: &State, stores_offers: bool) -> Self {
         Self {
             handle: state.handle(),
             attention: state.attention(),
             standing: Some(Standing::of(state)),
-            ready: ready_offers(state),
+            ready: if stores_offers { ready_offers(state) } else { vec![] },
         }
     }
 

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::{Either, select};
 
-use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord};
+use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord, cache::Loaded};
 use crate::{
     dispatch::{Board, Grant, Held, Match, Offer, Poller, Ready, Wait},
-    workflow::{Answer, Command, Handle, Namespace, Phase, Rejection, Task, TaskToken, Timestamp},
+    workflow::{Answer, Call, Command, Handle, Namespace, Rejection, Task, TaskToken, Timestamp},
 };
 
 /// A waiting poll looks for itself at least this often, should it have missed a word.
@@ -118,8 +118,8 @@ impl Engine {
                 Either::Right(((), _)) => self.last_grant(wait).await,
             };
             match grant {
-                Grant::Task(token) => {
-                    if let Some(task) = self.deliver(poller, &token, false).await? {
+                Grant::Task(token, call) => {
+                    if let Some(task) = self.deliver_granted(poller, &token, *call).await? {
                         return Ok(Some(task));
                     }
                 }
@@ -132,6 +132,9 @@ impl Engine {
     /// What a poll is granted that has waited long enough: something only if a commit that gives it a
     /// task is under way. If it left, the task would wait for a worker that is told of nothing.
     pub(super) async fn last_grant(&self, mut wait: Wait) -> Grant {
+        if let Ok(grant) = wait.granted.try_recv() {
+            return grant;
+        }
         if self.inner.board.withdraw(&wait) {
             return Grant::Look;
         }
@@ -200,8 +203,36 @@ impl Engine {
         token: &TaskToken,
         anew: bool,
     ) -> Result<Option<TaskForWorker>, Error> {
+        let task = self.task_of(&poller.worker, token, anew).await;
+        self.delivered(poller, token, task)
+    }
+
+    /// As [`Engine::deliver`], of a task that a commit has just given the poller.
+    pub(super) async fn deliver_granted(
+        &self,
+        poller: &Poller,
+        token: &TaskToken,
+        call: Call,
+    ) -> Result<Option<TaskForWorker>, Error> {
+        match self.task_under(token, call).await {
+            // It is noted as handed out since that commit.
+            Ok(Some(task)) => Ok(Some(task)),
+            other => self.delivered(poller, token, other),
+        }
+    }
+
+    fn delivered(
+        &self,
+        poller: &Poller,
+        token: &TaskToken,
+        task: Result<Option<TaskForWorker>, Error>,
+    ) -> Result<Option<TaskForWorker>, Error> {
         let Poller { namespace, worker, .. } = poller;
-        match self.task_of(worker, token, anew).await {
+        match task {
+            Err(error) if error.is_of_one_run() => {
+                self.let_go(namespace, worker, token);
+                Ok(pass_over(&token.handle, &error))
+            }
             Ok(Some(task)) => {
                 self.inner.board.hold(namespace, worker, Held::delivered(token.clone()));
                 Ok(Some(task))
@@ -338,47 +369,30 @@ impl Engine {
         token: &TaskToken,
         anew: bool,
     ) -> Result<Option<TaskForWorker>, Error> {
-        match self.read_task(worker, token, anew).await {
-            Err(error) if error.is_of_one_run() => Ok(pass_over(&token.handle, &error)),
-            read => read,
+        let call = |loaded: &Loaded| loaded.call(&token.task, worker);
+        match self.look(&token.handle, anew, call).await {
+            Ok(Some(call)) => self.task_under(token, call).await,
+            Ok(None) => Ok(None),
+            Err(error) if error.is_final() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    async fn read_task(
+    /// The task of a call, if its lease runs still.
+    async fn task_under(
         &self,
-        worker: &str,
         token: &TaskToken,
-        anew: bool,
+        call: Call,
     ) -> Result<Option<TaskForWorker>, Error> {
-        let Task { step, iteration, attempt } = &token.task;
         let now = self.inner.env.now();
-        let found = self
-            .look(&token.handle, anew, |loaded| {
-                let open = loaded.state.open.get(step)?;
-                let until = match &open.phase {
-                    Phase::Leased { worker: holder, until, .. } if holder == worker => *until,
-                    Phase::Leased { .. }
-                    | Phase::Ready { .. }
-                    | Phase::Sleeping { .. }
-                    | Phase::Approval { .. } => return None,
-                };
-                let is_it = open.iteration == *iteration && open.attempt == *attempt;
-                (is_it && until > now).then(|| loaded.call(step, until))
-            })
-            .await;
-        let found = match found {
-            Ok(found) => found,
-            Err(error) if error.is_final() => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let Some(call) = found else { return Ok(None) };
+        if call.until <= now {
+            return Ok(None);
+        }
         let inputs = self.arguments_of(&token.handle, &call.arguments).await?;
         Ok(Some(TaskForWorker {
-            token: token.to_string(),
+            token: token.clone(),
             execution: call.execution,
             workflow: call.workflow,
-            step: step.clone(),
-            attempt: *attempt,
             inputs,
             lease_until: call.until,
             created: now,

@@ -2,7 +2,7 @@
 
 use super::{Engine, Error};
 use crate::{
-    dispatch::Board,
+    dispatch::{Board, PlaceNumber},
     workflow::{Answer, Command, Namespace, Outcome, Submission, TaskToken},
 };
 
@@ -35,8 +35,20 @@ impl Engine {
         worker: &str,
         outcome: Outcome,
     ) -> Result<Answer, Error> {
+        self.submit_at(None, token, worker, outcome).await
+    }
+
+    /// As [`Engine::submit_outcome`], from a place on the board.
+    pub(super) async fn submit_at(
+        &self,
+        place: Option<PlaceNumber>,
+        token: &TaskToken,
+        worker: &str,
+        outcome: Outcome,
+    ) -> Result<Answer, Error> {
         let (task, by) = (token.task.clone(), worker.to_owned());
-        self.report(worker, token, Command::SubmitResult { task, worker: by, outcome }).await
+        let command = Command::SubmitResult { task, worker: by, outcome };
+        self.report_at(place, worker, token, command).await
     }
 
     /// Commits what became of `worker`'s task. One whose report was not taken, and is not refused for
@@ -47,8 +59,18 @@ impl Engine {
         token: &TaskToken,
         command: Command,
     ) -> Result<Answer, Error> {
+        self.report_at(None, worker, token, command).await
+    }
+
+    async fn report_at(
+        &self,
+        place: Option<PlaceNumber>,
+        worker: &str,
+        token: &TaskToken,
+        command: Command,
+    ) -> Result<Answer, Error> {
         let reporting = Reporting::begin(&self.inner.board, worker, token);
-        let reported = self.handle(&token.handle, command).await;
+        let reported = self.handle_from(place, &token.handle, command).await;
         let may_come_again = reported.as_ref().is_err_and(|error| !error.is_final());
         if !may_come_again {
             reporting.over();

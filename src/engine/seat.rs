@@ -6,10 +6,12 @@
 
 use std::time::Duration;
 
+use tokio::sync::oneshot::error::TryRecvError;
+
 use super::{Engine, Error, PollRequest, TaskForWorker};
 use crate::{
     dispatch::{Grant, Poller, Wait},
-    workflow::{Namespace, TaskToken},
+    workflow::{Answer, Namespace, Outcome, TaskToken},
 };
 
 /// A place that waits for a task while its report is committed.
@@ -19,11 +21,56 @@ pub struct Seat {
     wait: Wait,
 }
 
+/// What became of a place once its report is committed.
+#[derive(Debug)]
+pub enum Place {
+    /// That commit gave it a task.
+    Filled(Box<TaskForWorker>),
+    /// It is still to be polled from.
+    Free(Seat),
+}
+
 impl Engine {
     /// Takes a place for the worker of `request`, before its report is submitted. Looks at nothing that
     /// is ready; costs nothing.
     pub async fn sit(&self, request: PollRequest) -> Seat {
         let poller = self.poller(request).await;
+        self.seat(poller)
+    }
+
+    /// As [`Engine::submit_outcome`], for a worker that waits in `seat` for what this makes ready; gives
+    /// what became of that place too. The latter is an error where the arguments of its task could not be
+    /// read; the task is kept for the worker's next poll then.
+    pub async fn submit_from(
+        &self,
+        seat: Seat,
+        token: &TaskToken,
+        outcome: Outcome,
+    ) -> (Result<Answer, Error>, Result<Place, Error>) {
+        let place = Some(seat.wait.number);
+        let submitted = self.submit_at(place, token, &seat.poller.worker, outcome).await;
+        (submitted, self.filled(seat).await)
+    }
+
+    /// Whether the commit of the report, which is over, has filled the place.
+    async fn filled(&self, seat: Seat) -> Result<Place, Error> {
+        let Seat { poller, mut wait } = seat;
+        match wait.granted.try_recv() {
+            Ok(Grant::Task(token, call)) => {
+                match self.deliver_granted(&poller, &token, *call).await? {
+                    Some(task) => Ok(Place::Filled(Box::new(task))),
+                    // What was granted is over: the next look takes another place.
+                    None => Ok(Place::Free(self.seat(poller))),
+                }
+            }
+            Ok(Grant::Look | Grant::Leave) => Ok(Place::Free(self.seat(poller))),
+            Err(TryRecvError::Empty | TryRecvError::Closed) => {
+                Ok(Place::Free(Seat { poller, wait }))
+            }
+        }
+    }
+
+    fn seat(&self, poller: Poller) -> Seat {
         let wait = self.inner.board.sit(&poller);
         Seat { poller, wait }
     }
@@ -42,8 +89,8 @@ impl Engine {
     ) -> Result<Option<TaskForWorker>, Error> {
         let Seat { poller, wait: seated } = seat;
         match self.last_grant(seated).await {
-            Grant::Task(token) => {
-                if let Some(task) = self.deliver(&poller, &token, false).await? {
+            Grant::Task(token, call) => {
+                if let Some(task) = self.deliver_granted(&poller, &token, *call).await? {
                     return Ok(Some(task));
                 }
             }

@@ -7,34 +7,16 @@ use futures::{StreamExt, TryStreamExt, stream};
 use super::{Engine, Error, cache::Loaded, commit::no_such_run};
 use crate::{
     log,
-    workflow::{
-        Arguments, At, ExecutionId, Handle, INPUTS, Json, RunId, StepName, Stored, Timestamp,
-        arguments, unwrapped,
-    },
+    workflow::{self, Arguments, At, Call, Handle, INPUTS, Json, RunId, Stored, Task, unwrapped},
 };
 
 /// How many payloads of one run are read at once.
 const READS_AT_ONCE: usize = 16;
 
-/// A call of a step, as far as the state knows it.
-#[derive(Debug)]
-pub(super) struct Call {
-    pub(super) execution: ExecutionId,
-    pub(super) workflow: String,
-    pub(super) arguments: Arguments,
-    pub(super) until: Timestamp,
-}
-
 impl Loaded {
-    /// The call of `step`, whose lease ends at `until`.
-    pub(super) fn call(&self, step: &StepName, until: Timestamp) -> Call {
-        let blueprint = &self.blueprint.blueprint;
-        Call {
-            execution: self.state.execution.clone(),
-            workflow: blueprint.name().to_owned(),
-            arguments: arguments(blueprint, &self.state, step),
-            until,
-        }
+    /// The call of `task`, if it is leased to `worker`.
+    pub(super) fn call(&self, task: &Task, worker: &str) -> Option<Call> {
+        workflow::call(&self.blueprint.blueprint, &self.state, task, worker)
     }
 }
 

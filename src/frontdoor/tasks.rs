@@ -17,7 +17,7 @@ use std::{
 
 use futures::{
     FutureExt, Stream, StreamExt,
-    future::BoxFuture,
+    future::{BoxFuture, Fuse},
     stream::{self, FuturesUnordered},
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -27,7 +27,7 @@ use super::{
     grpc::{self, FrontDoor},
 };
 use crate::{
-    engine::{Error, PollRequest, Seat, TaskForWorker},
+    engine::{Error, Place, PollRequest, TaskForWorker},
     proto::lazarus::{
         Beat, Hello, Report, WorkRequest, WorkResponse, task_service_server::TaskService,
         work_request::Message,
@@ -71,12 +71,14 @@ impl TaskService for FrontDoor {
 /// A look for a task.
 type Look = BoxFuture<'static, Result<Option<TaskForWorker>, Error>>;
 
-/// What became of something that the worker said.
-enum Done {
-    /// Its report was answered; its place may be filled already.
-    Reported { answer: WorkResponse, seat: Option<Box<Seat>> },
-    /// Nothing to tell.
-    Heard,
+/// A report or a beat on its way; of the latter there is nothing to tell.
+type Saying = BoxFuture<'static, Result<Option<Reported>, Status>>;
+
+/// What became of a report.
+struct Reported {
+    answer: WorkResponse,
+    /// What became of the place that it left.
+    place: Option<Result<Place, Error>>,
 }
 
 /// One worker, for as long as its stream lasts.
@@ -93,8 +95,9 @@ struct Session {
     /// The tokens of what the worker is at.
     running: HashSet<String>,
     looks: FuturesUnordered<Look>,
-    under_way: FuturesUnordered<BoxFuture<'static, Result<Done, Status>>>,
+    under_way: FuturesUnordered<Saying>,
     answers: VecDeque<WorkResponse>,
+    shutting_down: Fuse<BoxFuture<'static, ()>>,
     /// With what the stream ends once everything is said.
     ending: Option<Status>,
 }
@@ -115,6 +118,8 @@ impl Session {
             connection,
         };
         door.shielded(|engine| async move { engine.register(record).await }).await?;
+        let engine = door.engine().clone();
+        let shutting_down = async move { engine.shutting_down().await }.boxed().fuse();
         door.engine().take_back_all_but(&worker.namespace, &worker.worker, &running);
         Ok(Self {
             door,
@@ -127,14 +132,13 @@ impl Session {
             looks: FuturesUnordered::new(),
             under_way: FuturesUnordered::new(),
             answers: VecDeque::new(),
+            shutting_down,
             ending: None,
         })
     }
 
     /// What the worker is told next; none once there is nothing more to say.
     async fn next(&mut self) -> Option<Result<WorkResponse, Status>> {
-        let engine = self.door.engine().clone();
-        let mut shutting_down = std::pin::pin!(engine.shutting_down().fuse());
         loop {
             if let Some(answer) = self.answers.pop_front() {
                 return Some(Ok(answer));
@@ -149,9 +153,9 @@ impl Session {
             let may_hear = self.is_open && self.under_way.len() < self.slots + UNDER_WAY_MAX;
             let heard = tokio::select! {
                 said = self.inbound.message(), if may_hear => self.hear(said).await,
-                Some(done) = self.under_way.next() => done.map(|done| self.answer(done)),
+                Some(done) = self.under_way.next() => done.and_then(|done| self.answer(done)),
                 Some(found) = self.looks.next() => self.hand_out(found),
-                () = &mut shutting_down => {
+                () = &mut self.shutting_down => {
                     self.drain();
                     self.leave_when_answered().await
                 }
@@ -193,8 +197,9 @@ impl Session {
     fn hand_out(&mut self, found: Result<Option<TaskForWorker>, Error>) -> Result<(), Status> {
         match found {
             Ok(Some(task)) => {
-                self.running.insert(task.token.clone());
-                self.answers.push_back(convert::work_task(task));
+                let token = task.token.to_string();
+                self.running.insert(token.clone());
+                self.answers.push_back(convert::work_task(task, token));
             }
             Ok(None) => {}
             Err(error) if error.is_final() => return Err(error.into()),
@@ -241,19 +246,22 @@ impl Session {
         };
         let was_running = self.running.remove(&text);
         let may_sit = was_running && !self.is_draining();
-        let seat = if may_sit {
-            Some(Box::new(self.door.engine().sit(self.worker.clone()).await))
-        } else {
-            None
-        };
+        let seat =
+            if may_sit { Some(self.door.engine().sit(self.worker.clone()).await) } else { None };
         let worker = self.worker.worker.clone();
         let door = self.door.clone();
         let reported = async move {
             let submitted = door.shielded(|engine| async move {
-                Ok::<_, Error>(engine.submit_outcome(&token, &worker, outcome).await)
+                Ok::<_, Error>(match seat {
+                    Some(seat) => {
+                        let (submitted, place) = engine.submit_from(seat, &token, outcome).await;
+                        (submitted, Some(place))
+                    }
+                    None => (engine.submit_outcome(&token, &worker, outcome).await, None),
+                })
             });
-            let answer = convert::work_ack(text, submitted.await?);
-            Ok(Done::Reported { answer, seat })
+            let (submitted, place) = submitted.await?;
+            Ok(Some(Reported { answer: convert::work_ack(text, submitted), place }))
         };
         self.under_way.push(reported.boxed());
     }
@@ -268,18 +276,25 @@ impl Session {
             if let Err(error) = heard.await? {
                 tracing::debug!(%error, "a lease was not extended");
             }
-            Ok(Done::Heard)
+            Ok(None)
         };
         self.under_way.push(beat.boxed());
     }
 
     /// Something that the worker said is done.
-    fn answer(&mut self, done: Done) {
-        let Done::Reported { answer, seat } = done else { return };
+    fn answer(&mut self, done: Option<Reported>) -> Result<(), Status> {
+        let Some(Reported { answer, place }) = done else { return Ok(()) };
         self.answers.push_back(answer);
-        if let Some(seat) = seat {
-            let (engine, is_wanted) = (self.door.engine().clone(), self.is_wanted());
-            self.looks.push(async move { engine.poll_from(*seat, WAIT, is_wanted).await }.boxed());
+        match place {
+            Some(Ok(Place::Filled(task))) => self.hand_out(Ok(Some(*task))),
+            Some(Ok(Place::Free(seat))) => {
+                let (engine, is_wanted) = (self.door.engine().clone(), self.is_wanted());
+                let look = async move { engine.poll_from(seat, WAIT, is_wanted).await };
+                self.looks.push(look.boxed());
+                Ok(())
+            }
+            Some(Err(error)) => self.hand_out(Err(error)),
+            None => Ok(()),
         }
     }
 
@@ -292,7 +307,7 @@ impl Session {
     /// instance takes the rest.
     async fn leave_when_answered(&mut self) -> Result<(), Status> {
         while let Some(done) = self.under_way.next().await {
-            self.answer(done?);
+            self.answer(done?)?;
         }
         while let Some(found) = self.looks.next().await {
             self.hand_out(found)?;

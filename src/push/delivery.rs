@@ -43,12 +43,6 @@ impl Delivery {
         format!("msg_{}", hex::encode(&digest[..16]))
     }
 
-    /// The same for all attempts of a step in one iteration, so that it can make its effect happen once.
-    pub fn idempotency_key(&self) -> String {
-        let TaskToken { handle, task } = &self.token;
-        format!("{}/{}/{}", handle.run, task.step, task.iteration)
-    }
-
     /// The step.
     pub fn step(&self) -> &StepName {
         &self.token.task.step
@@ -70,7 +64,7 @@ impl Delivery {
                 "step": &*task.step,
                 "iteration": task.iteration,
                 "attempt": task.attempt,
-                "idempotency_key": self.idempotency_key(),
+                "idempotency_key": self.token.idempotency_key(),
                 "lease_until": utc(self.lease_until),
                 "inputs": self.inputs,
             },
@@ -145,6 +139,6 @@ pub(super) mod tests {
         assert_eq!(first.id(), delivery().id());
         assert_ne!(first.id(), second.id());
         assert!(!first.id().contains('.'), "a dot would let one message pass for another");
-        assert_eq!(first.idempotency_key(), second.idempotency_key());
+        assert_eq!(first.token.idempotency_key(), second.token.idempotency_key());
     }
 }

@@ -155,7 +155,7 @@ impl Caller for HttpCaller {
 fn describe(delivery: &Delivery) -> HeaderMap {
     let mut headers = HeaderMap::new();
     put(&mut headers, "content-type", JSON);
-    put(&mut headers, "idempotency-key", &in_header(&delivery.idempotency_key()));
+    put(&mut headers, "idempotency-key", &in_header(&delivery.token.idempotency_key()));
     put(&mut headers, "lazarus-task-id", &delivery.token.to_string());
     put(&mut headers, "lazarus-worker-id", &delivery.worker);
     put(&mut headers, "lazarus-execution-id", &in_header(delivery.execution.as_str()));

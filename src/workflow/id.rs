@@ -301,6 +301,14 @@ pub struct TaskToken {
     pub task: Task,
 }
 
+impl TaskToken {
+    /// The same for all attempts of a step in one iteration, so that it can make its effect happen once.
+    pub fn idempotency_key(&self) -> String {
+        let Self { handle, task } = self;
+        format!("{}/{}/{}", handle.run, task.step, task.iteration)
+    }
+}
+
 impl fmt::Display for TaskToken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}", self.handle, self.task)

@@ -11,9 +11,10 @@ use serde_json::Value;
 
 use super::{
     blueprint::Blueprint,
-    id::StepName,
+    id::{ExecutionId, StepName, Task},
     payload::{Json, Stored},
-    state::State,
+    state::{Phase, State},
+    time::Timestamp,
 };
 
 /// The parameter under which a step takes the workflow's inputs.
@@ -27,6 +28,38 @@ pub struct Arguments {
     pub outputs: Vec<(StepName, Option<Stored>)>,
     /// The workflow's inputs, when the step takes them, or a person's answer in their place.
     pub inputs: Option<Stored>,
+}
+
+/// A call of a step, as far as the state knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The execution.
+    pub execution: ExecutionId,
+    /// Its workflow.
+    pub workflow: String,
+    /// Where the arguments are found.
+    pub arguments: Arguments,
+    /// When the lease of whoever is to run it ends.
+    pub until: Timestamp,
+}
+
+/// The call of `task`, if it is leased to `worker`.
+pub fn call(blueprint: &Blueprint, state: &State, task: &Task, worker: &str) -> Option<Call> {
+    let open = state.open.get(&task.step)?;
+    let until = match &open.phase {
+        Phase::Leased { worker: holder, until, .. } if holder == worker => *until,
+        Phase::Leased { .. }
+        | Phase::Ready { .. }
+        | Phase::Sleeping { .. }
+        | Phase::Approval { .. } => return None,
+    };
+    let is_it = (open.iteration, open.attempt) == (task.iteration, task.attempt);
+    is_it.then(|| Call {
+        execution: state.execution.clone(),
+        workflow: blueprint.name().to_owned(),
+        arguments: arguments(blueprint, state, &task.step),
+        until,
+    })
 }
 
 /// Where the arguments of `step` are found.

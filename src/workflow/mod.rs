@@ -45,7 +45,7 @@ pub use id::{
     ExecutionId, ExecutionKey, Generation, Handle, ID_BYTES_MAX, MADE_ID_PREFIX, Namespace, RunId,
     Seq, StepName, Task, TaskToken, escape, spread, unescape,
 };
-pub use inputs::{Arguments, INPUTS, arguments, unwrapped, with_inputs};
+pub use inputs::{Arguments, Call, INPUTS, arguments, call, unwrapped, with_inputs};
 pub use outcome::{Mismatch, Outcome, Submission};
 pub use payload::{At, INLINE_BYTES_MAX, Json, Payload, Stored};
 pub use rejection::{InvalidId, Rejection};

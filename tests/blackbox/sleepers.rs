@@ -54,7 +54,7 @@ async fn put_to_sleep(engine: &Engine, duration_ms: i64) {
         connection: None,
     };
     let task = engine.poll(poll).await.expect("a poll").expect("a task");
-    let token = task.token.parse().expect("a token");
+    let token = task.token;
     let sleep = Submission::Sleep { duration_ms, data: json!({}) };
     engine.submit(&token, "w1", sleep).await.expect("it sleeps");
 }

@@ -50,7 +50,7 @@ async fn put_to_sleep(stage: &Stage) {
             connection: None,
         };
         let task = engine.poll(poll).await.expect("a poll").expect("a task");
-        let token = task.token.parse().expect("a token");
+        let token = task.token;
         let sleep = Submission::Sleep { duration_ms: 1, data: json!({}) };
         engine.submit(&token, "w1", sleep).await.expect("it sleeps");
     };

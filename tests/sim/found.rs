@@ -83,7 +83,7 @@ fn an_execution_whose_last_approver_dies_is_listed_as_completed() {
         let outcome = live_through(&quiet(seed), |world| async move {
             let cluster = begun(&world).await;
             let task = poll(&cluster, Duration::from_secs(30)).await.expect("a task");
-            let token = task.token.parse().expect("a token");
+            let token = task.token;
             let waits = Work::Approval(Duration::ZERO).submission(1);
             let submit = |engine: Engine| async move { engine.submit(&token, "w", waits).await };
             cluster.ask(0, PATIENCE, submit).await.expect("it waits");

@@ -11,7 +11,7 @@ use std::{
 
 use lazarus::{
     engine::{PollRequest, TaskForWorker, WorkerRecord},
-    workflow::{Namespace, TaskToken, Timestamp},
+    workflow::{Namespace, Task, TaskToken, Timestamp},
 };
 
 use super::{
@@ -102,7 +102,7 @@ impl Workers {
             }
             match self.poll(place, &name).await {
                 Ok(Some(task)) => {
-                    held.extend(task.token.parse::<TaskToken>());
+                    held.push(task.token.clone());
                     self.work(&name, place, task).await;
                     idle_since = self.cluster.world.now_ms();
                 }
@@ -170,9 +170,9 @@ impl Workers {
             .await;
         let world = &self.cluster.world;
         if let Ok(Some(task)) = &polled {
-            let token: TaskToken = task.token.parse().expect("a token");
-            world.trace.note(|| format!("{name} gets {} #{}", task.step, task.attempt));
-            world.audit.delivered(&token, name);
+            let Task { step, attempt, .. } = &task.token.task;
+            world.trace.note(|| format!("{name} gets {step} #{attempt}"));
+            world.audit.delivered(&task.token, name);
         }
         polled
     }
@@ -188,13 +188,14 @@ impl Workers {
 
     async fn work(self: &Arc<Self>, name: &str, place: usize, task: TaskForWorker) {
         let timeline = &self.cluster.world.timeline;
-        let work = self.workload.work(&task.workflow, &task.step);
-        let work = if self.has(name, &task.step) { work } else { Work::Missing };
-        let token: TaskToken = task.token.parse().expect("a token");
+        let token = task.token;
+        let step = &token.task.step;
+        let work = self.workload.work(&task.workflow, step);
+        let work = if self.has(name, step) { work } else { Work::Missing };
         if self.happens("worker dead before its work", self.dies) {
             return timeline.wait(self.absence()).await;
         }
-        timeline.wait(self.workload.duration(&task.workflow, &task.step, &self.chance)).await;
+        timeline.wait(self.workload.duration(&task.workflow, step, &self.chance)).await;
         if self.chance.happens(100) {
             self.beat(place, name, token.clone()).await;
         }

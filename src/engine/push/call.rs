@@ -27,7 +27,7 @@ impl Engine {
         pass: Pass,
         until: Option<Timestamp>,
     ) {
-        let token: TaskToken = task.token.parse().expect("BUG: a task without a token of ours");
+        let token = task.token;
         let now = self.inner.env.now();
         let lease = task.lease_until.since(now);
         // What was taken in the moment in which the breaker opened, or the instance began to go down.

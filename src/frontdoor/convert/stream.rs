@@ -92,18 +92,18 @@ pub(in crate::frontdoor) fn token(token: &str) -> Result<TaskToken, Error> {
     Ok(token.parse()?)
 }
 
-/// A task as it is sent.
-pub(in crate::frontdoor) fn work_task(task: TaskForWorker) -> WorkResponse {
-    let idempotency_key = super::task::idempotency_key(&task).unwrap_or_default();
+/// A task as it is sent; `token`: its token as text.
+pub(in crate::frontdoor) fn work_task(task: TaskForWorker, token: String) -> WorkResponse {
+    let idempotency_key = task.token.idempotency_key();
     let inputs = Value::Object(task.inputs.into_iter().collect());
     let task = WorkTask {
         execution_id: task.execution.to_string(),
         workflow: task.workflow,
-        step: task.step.to_string(),
-        attempt: task.attempt,
+        step: task.token.task.step.to_string(),
+        attempt: task.token.task.attempt,
         inputs_json: inputs.to_string().into_bytes(),
         lease_until: Some(timestamp(task.lease_until)),
-        token: task.token,
+        token,
         idempotency_key,
     };
     WorkResponse { message: Some(work_response::Message::Task(task)) }

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     engine::{Error, PollRequest, TaskForWorker},
     proto::cerebelum::{self, Task},
-    workflow::{Namespace, TaskToken},
+    workflow::Namespace,
 };
 
 /// How long a poll that does not say is held: what the SDK asks for.
@@ -41,32 +41,23 @@ pub(in crate::frontdoor) fn task(task: Option<TaskForWorker>) -> Task {
     Task {
         context: Some(context(&task)),
         step_inputs: Some(Struct { fields: inputs.collect() }),
-        task_id: task.token,
+        task_id: task.token.to_string(),
         execution_id: task.execution.to_string(),
         workflow_module: task.workflow,
-        step_name: task.step.to_string(),
+        step_name: task.token.task.step.to_string(),
         created_at: Some(timestamp(task.created)),
-        attempt: task.attempt,
+        attempt: task.token.task.attempt,
         lease_until: Some(timestamp(task.lease_until)),
     }
 }
 
 /// What a step may want to know of its call.
 fn context(task: &TaskForWorker) -> Struct {
-    let mut context = json!({
+    wire_object(&json!({
         "execution_id": task.execution.as_str(),
-        "step_name": &*task.step,
-    });
-    if let Some(key) = idempotency_key(task) {
-        context["idempotency_key"] = key.into();
-    }
-    wire_object(&context)
-}
-
-/// What is the same in every attempt, so that a step can make its own effect happen once.
-pub(super) fn idempotency_key(task: &TaskForWorker) -> Option<String> {
-    let TaskToken { handle, task } = task.token.parse().ok()?;
-    Some(format!("{}/{}/{}", handle.run, task.step, task.iteration))
+        "step_name": &*task.token.task.step,
+        "idempotency_key": task.token.idempotency_key(),
+    }))
 }
 
 #[cfg(test)]
@@ -97,11 +88,9 @@ mod tests {
     fn a_task_carries_the_arguments_of_its_step_and_no_more() {
         let token = "default.order-1.0.000000000000000000000000000000aa.3.ship.1.2";
         let given = TaskForWorker {
-            token: token.to_owned(),
+            token: token.parse().unwrap(),
             execution: ExecutionId::known("order-1").unwrap(),
             workflow: "orders".to_owned(),
-            step: "ship".into(),
-            attempt: 2,
             inputs: [("charge".to_owned(), json!("paid"))].into(),
             lease_until: Timestamp::from_millis(301_000),
             created: Timestamp::from_millis(1_000),

@@ -127,9 +127,10 @@ pub async fn polled(
     let (namespace, wait) = (Namespace::default(), Duration::from_millis(50));
     let request = PollRequest { namespace, worker: worker.to_owned(), wait, connection: None };
     let Some(task) = engine.poll(request).await? else { return Ok(None) };
-    let token: TaskToken = task.token.parse().expect("a token");
+    let token = task.token;
     world.audit.delivered(&token, worker);
-    Ok(Some((token, task.step.to_string())))
+    let step = token.task.step.to_string();
+    Ok(Some((token, step)))
 }
 
 async fn start(
