@@ -19,7 +19,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= blueprint commit condition frontdoor journal key run
 PIP := -m pip install --quiet --disable-pip-version-check --requirement
 
-.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-instructions test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-infra test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean bench
+.PHONY: help demo test test-rust test-sim test-function test-stores test-sdk test-instructions test-s3 test-s3-all test-s3-sdk test-s3-refused $(ALL_SERVERS:%=test-s3-%) $(ALL_REFUSED:%=test-s3-refused-%) test-infra test-lambda cold-start test-soak soak sim sim-long sim-exhaustive fuzz lint build clean bench release
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -110,6 +110,9 @@ fuzz: ## libFuzzer on each target for FUZZ_SECONDS (60); FUZZ_TARGETS="key run" 
 	    fuzz/target/found/$$target fuzz/corpus/$$target $$(test $$target != commit || echo tests/golden) -- \
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 -print_final_stats=1; \
 	done
+
+release: ## the binary as it is released: built, watched at its work, and built again by what was seen (15 min)
+	@$(PYTHON) scripts/release.py
 
 bench: ## the same workloads on us, Restate and DBOS, in turns: hours; BENCH="--rounds 1 --seconds 2 ..." for less (bench/README.md)
 	@$(PYTHON) bench/run.py $(BENCH)

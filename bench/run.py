@@ -27,7 +27,7 @@ ROOT = HERE.parent
 PEERS = HERE / ".peers"
 RESULTS = HERE / "results"
 SYSTEMS = ["stream", "poll", "python", "restate", "dbos"]
-WORKLOADS = ["floor", "chain10", "fan100", "payload", "sleepers", "restart", "long", "bucket", "cold"]
+WORKLOADS = ["floor", "chain10", "fan100", "payload", "sleepers", "restart", "long", "aged", "bucket", "cold"]
 
 
 @dataclass
@@ -69,7 +69,8 @@ def arguments():
     add("--asleep", type=numbers, default=[0, 10_000], help="how many sleep when the server is killed")
     add("--lease", default="30s", help="of our engine where it is killed; its default is 5m")
     add("--long", type=numbers, default=[1_000, 10_000], help="how many steps a long run has")
-    add("--engine", type=pathlib.Path, help="this binary, in place of a build of the release")
+    add("--aged", type=numbers, default=[100_000], help="how many executions a store has seen")
+    add("--engine", type=pathlib.Path, help="this binary, in place of what `make release` builds")
     add("--no-build", action="store_true", help="take the programs as they were built last")
     add("--scratch", help="where the stores of all systems are; must not be in memory")
     add("--syncs", action="store_true", help="also count the syncs of each server, with strace")
@@ -80,13 +81,13 @@ def arguments():
 
 def build(chosen):
     """Builds what is measured, and what measures."""
-    jobs = [(HERE, [])]
+    commands = [(HERE, ["cargo", "build", "--release"])]
     if not chosen.engine:
-        jobs.append((ROOT, ["--bin", "lazarus"]))
+        commands.append((ROOT, [sys.executable, "scripts/release.py"]))
     elif not os.access(chosen.engine, os.X_OK):
         raise Failed(f"--engine {chosen.engine} is no program")
     target = HERE / "target" / "release"
-    engine = chosen.engine or ROOT / "target" / "release" / "lazarus"
+    engine = chosen.engine or ROOT / "target" / "released" / "release" / "lazarus"
     programs = Programs(engine.resolve(), target / "load", target / "restate-peer")
     if chosen.no_build:
         missing = [it for it in (programs.engine, programs.load, programs.restate) if not it.exists()]
@@ -95,8 +96,7 @@ def build(chosen):
         return programs
     if not shutil.which("cargo"):
         raise Failed("cargo is missing; install the toolchain that Cargo.toml names under rust-version")
-    for folder, wanted in jobs:
-        command = ["cargo", "build", "--release", *wanted]
+    for folder, command in commands:
         if subprocess.run(command, cwd=folder, stdout=sys.stderr).returncode:
             raise Failed(f"{' '.join(command)} failed in {folder}")
     return programs
@@ -155,6 +155,9 @@ def alone_of(chosen):
     for steps in chosen.long:
         run = functools.partial(workloads.long, steps=steps)
         jobs[f"long, {steps:,} steps"] = ("long", run)
+    for count in chosen.aged:
+        run = functools.partial(workloads.aged, settings=chosen, count=count)
+        jobs[f"aged, {count:,} executions"] = ("aged", run)
     for asleep in chosen.asleep:
         name = f"restart, {asleep:,} asleep" if asleep else "restart"
         jobs[name] = ("restart", lambda it, asleep=asleep: workloads.restart(it, chosen, asleep))

@@ -13,6 +13,8 @@ from .process import Failed, Peak, cpu_seconds, memory_mb, written_bytes
 STEPS = {"chain10": 10, "fan100": 102, "payload": 3, "sleeper": 3}
 # From how many clients the executions of a restart come, and how many there are.
 RESTART_CLIENTS, RESTART_COUNT = 64, 3_200
+# From how many clients the executions come that make a store old, and those that are measured then.
+AGEING_CLIENTS = 64
 # Before sleepers: what a server is warmed with, and how long it then rests.
 WARM_UP_CLIENTS, WARM_UP_SECONDS, WARM_UP_REST_SECONDS = 64, 5, 2
 # When all sleepers that were begun in time are asleep, and none is awake again.
@@ -32,6 +34,13 @@ def closed(system, settings, workload, clients):
     """Clients that each run one execution after the other."""
     arguments = ("--clients", clients, "--seconds", settings.seconds)
     return measured(system, STEPS[workload], lambda: system.ask("closed", workload, *arguments))
+
+
+def aged(system, settings, count):
+    """chain10, on a store that has seen `count` executions."""
+    history = ("--clients", AGEING_CLIENTS, "--count", count, "--prefix", "aged")
+    system.ask("batch", "chain10", *history, patience=LONG_PATIENCE_SECONDS)
+    return closed(system, settings, "chain10", AGEING_CLIENTS)
 
 
 def long(system, steps):

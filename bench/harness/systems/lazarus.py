@@ -21,7 +21,9 @@ METRIC = re.compile(r'^lazarus_store_(requests|bytes)_total\{(.*)\} ([0-9.e+]+)$
 class Lazarus(System):
     """An engine on an embedded store of its own, where each commit is synced."""
 
-    can = frozenset({"chain10", "fan100", "payload", "sleepers", "restart", "long", "bucket"})
+    can = frozenset(
+        {"chain10", "fan100", "payload", "sleepers", "restart", "long", "aged", "bucket"}
+    )
 
     def __init__(self, programs, way, store=None, flags=(), env=None):
         """`store`: a URL in place of an embedded one; `flags`: more of the engine's."""

@@ -36,7 +36,7 @@ def install(peers):
 
 class Restate(System):
     name = "restate"
-    can = frozenset({"chain10", "fan100", "payload", "sleepers", "restart", "long"})
+    can = frozenset({"chain10", "fan100", "payload", "sleepers", "restart", "long", "aged"})
 
     def __init__(self, programs, binary):
         self.programs, self.binary = programs, binary
