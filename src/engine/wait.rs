@@ -10,7 +10,9 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{Description, Ending, Engine, Error, Started, cache::Loaded};
-use crate::workflow::{ExecutionId, Generation, Handle, Namespace, RunId, StepName, Stored};
+use crate::workflow::{
+    ExecutionId, Generation, Handle, Namespace, RunId, StepName, Stored, last_outputs,
+};
 
 /// The first pause before it is looked whether the run closed on another instance; it doubles.
 const LOOK_FIRST: Duration = Duration::from_millis(500);
@@ -104,10 +106,7 @@ impl Engine {
         let handle = handle_of(namespace, &started.execution, (started.generation, started.run));
         let Loaded { state, blueprint, .. } = self.until_closed(&handle, false, wait).await?;
         let blueprint = blueprint.blueprint.clone();
-        let outputs: Vec<(StepName, Stored)> = blueprint
-            .last_steps()
-            .filter_map(|step| Some((step.name.clone(), state.output(&step.name)?)))
-            .collect();
+        let outputs = last_outputs(&blueprint, &state);
         let stored: Vec<Stored> = outputs.iter().map(|(_, stored)| stored.clone()).collect();
         let values = self.payloads(&handle, &stored).await?;
         let value = |(step, stored): (StepName, Stored)| (step, values[&stored.at].clone());
@@ -129,12 +128,13 @@ impl Engine {
         loop {
             let loaded = self.look(handle, anew, Loaded::clone).await?;
             let left = until.since(self.inner.env.now());
-            if loaded.state.is_closed() || left.is_zero() {
-                return Ok(loaded);
-            }
             // Read by a hint, as it is where this process did not see the run before: it may have closed
             // since, and of that nobody will tell.
-            if !loaded.at_tail && !anew {
+            let may_be_behind = !loaded.at_tail && !anew;
+            if loaded.state.is_closed() || (left.is_zero() && !may_be_behind) {
+                return Ok(loaded);
+            }
+            if may_be_behind {
                 anew = true;
                 continue;
             }

@@ -64,19 +64,28 @@ impl ExecutionService for FrontDoor {
         Ok(Response::new(convert::description(&description)))
     }
 
-    /// The start is shielded, the wait is not.
+    /// The start is shielded, the wait is not. Once it has started, an instance that goes down and a store
+    /// that does not answer are no errors: the same request again could be another execution.
     async fn execute(
         &self,
         request: Request<ExecuteRequest>,
     ) -> Result<Response<ExecuteResponse>, Status> {
-        let longest = self.may_wait(&request, Duration::MAX);
+        let (longest, begun) = (self.may_wait(&request, Duration::MAX), self.engine().env().now());
         let ExecuteRequest { start, timeout_ms } = request.into_inner();
         let start = convert::start_of(start.unwrap_or_default())?;
         let wait = convert::how_long(timeout_ms).min(longest);
-        let namespace = start.namespace.clone();
+        let (namespace, workflow) = (start.namespace.clone(), start.workflow.clone());
         let started = self.shielded(|engine| async move { engine.start(start).await }).await?;
-        let ending = self.engine().ending(&namespace, &started, wait).await?;
-        Ok(Response::new(convert::ending(&ending)))
+        let left = wait.saturating_sub(self.engine().env().now().since(begun));
+        let ending = self.engine().ending(&namespace, &started, left).await;
+        Ok(Response::new(match ending {
+            Ok(ending) => convert::ending(&ending, &started),
+            Err(error) if error.is_final() => return Err(error.into()),
+            Err(error) => {
+                tracing::debug!(run = %started.run, %error, "an execution was not waited for");
+                convert::begun(&started, workflow)
+            }
+        }))
     }
 
     async fn history(

@@ -13,6 +13,7 @@ mod command;
 mod condition;
 mod decide;
 mod draft;
+mod ending;
 mod event;
 mod fold;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use command::{Answer, Command};
 pub use condition::{Condition, View, caution, condition, pattern};
 pub use decide::{Policy, Setting, decide, start};
 pub use draft::{Draft, Sealed};
+pub use ending::last_outputs;
 pub use event::{BlueprintRef, Event, Failure, LossReason, Resumed, Start};
 pub use fold::{CommitFacts, Misfit, fold, payload_at};
 pub use id::{

@@ -234,6 +234,49 @@ async fn the_call_says_why_an_execution_failed_and_what_was_done_all_the_same() 
 }
 
 #[tokio::test]
+async fn the_call_tells_of_an_execution_that_somebody_else_began() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    put_two(&mut client).await;
+    for (request_id, is_anothers) in [("r1", false), ("r2", true)] {
+        let mut request = of_two(100);
+        let start = request.start.as_mut().expect("a start");
+        (start.execution_id, start.request_id) = ("mine".to_owned(), request_id.to_owned());
+        let answer = client.executions.execute(request).await.expect("an answer").into_inner();
+        assert_eq!(answer.was_running, is_anothers);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_goes_down_answers_with_what_it_has_started() {
+    let instance = lone_instance().await;
+    let mut client = instance.client().await;
+    put_two(&mut client).await;
+    let mut caller = client.clone();
+    let waits = tokio::spawn(async move { execute(&mut caller, 30_000).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    instance.end().await;
+    let execution = waits.await.expect("an answer").execution.expect("an execution");
+    assert_eq!((execution.status(), execution.closed_at), (Status::Running, None));
+    assert_eq!((execution.workflow.as_str(), execution.run_id.len()), ("two", 32));
+}
+
+#[tokio::test]
+async fn a_short_wait_says_how_it_ended_also_where_it_was_not_seen() {
+    let bucket = Bucket::new();
+    let first = Instance::start(bucket.store().await, &Setup::new()).await;
+    let mut client = first.client().await;
+    put_two(&mut client).await;
+    let (mut worker, mut caller) = (client.clone(), client.clone());
+    let (_, ()) = tokio::join!(execute(&mut caller, 20_000), work(&mut worker, 3, ""));
+    first.end().await;
+    let second = Instance::start(bucket.store().await, &Setup::new()).await;
+    let answer = execute(&mut second.client().await, 1).await;
+    assert_eq!(answer.execution.expect("an execution").status(), Status::Completed);
+    assert_eq!(answer.outputs.expect("outputs").fields.len(), 2);
+}
+
+#[tokio::test]
 async fn a_call_without_a_workflow_is_told_what_is_missing() {
     let instance = lone_instance().await;
     let mut client = instance.client().await;

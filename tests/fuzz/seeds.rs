@@ -263,7 +263,10 @@ fn own_requests() -> Vec<(&'static str, Vec<u8>)> {
         ("get", frame("BlueprintService/Get", &get)),
         ("list-blueprints", frame("BlueprintService/List", &v1::ListBlueprintsRequest::default())),
         ("wait", frame("ExecutionService/Wait", &wait())),
-        ("execute", frame("/Execute", &v1::ExecuteRequest { start: Some(start), timeout_ms: 10 })),
+        (
+            "execute-and-wait",
+            frame("/Execute", &v1::ExecuteRequest { start: Some(start), timeout_ms: 10 }),
+        ),
         ("stream-report", stream(v1::work_request::Message::Report(report()))),
         (
             "stream-beat",

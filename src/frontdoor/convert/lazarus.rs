@@ -84,12 +84,34 @@ pub(in crate::frontdoor) fn description(it: &Description) -> wire_types::Describ
 }
 
 /// How an execution ended.
-pub(in crate::frontdoor) fn ending(it: &Ending) -> wire_types::ExecuteResponse {
+pub(in crate::frontdoor) fn ending(it: &Ending, started: &Started) -> wire_types::ExecuteResponse {
     let output = |(step, value): (&StepName, &Json)| (step.to_string(), wire(value));
     let fields = it.outputs.iter().map(output).collect();
     wire_types::ExecuteResponse {
         execution: Some(execution(&it.state, &it.blueprint)),
         outputs: Some(prost_types::Struct { fields }),
+        was_running: started.was_running,
+    }
+}
+
+/// An execution that was started, and of whose end nothing is known.
+pub(in crate::frontdoor) fn begun(
+    started: &Started,
+    workflow: String,
+) -> wire_types::ExecuteResponse {
+    let execution = wire_types::Execution {
+        execution_id: started.execution.to_string(),
+        generation: started.generation,
+        run_id: started.run.to_string(),
+        workflow,
+        status: wire_types::Status::Running.into(),
+        started_at: Some(timestamp(started.began)),
+        ..wire_types::Execution::default()
+    };
+    wire_types::ExecuteResponse {
+        execution: Some(execution),
+        outputs: Some(prost_types::Struct::default()),
+        was_running: started.was_running,
     }
 }
 

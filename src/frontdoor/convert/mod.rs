@@ -23,8 +23,8 @@ pub(super) use blueprint::{definition, faults, validation};
 pub(super) use check::{execution_id, language, request_id, run_id, step, who, words, workflow};
 pub(super) use graph::{blueprint, blueprint_definition, blueprint_put};
 pub(super) use lazarus::{
-    answer, dead_run, description, ending, filter, history, how_long, log_entry, namespace, page,
-    resume_of, resumed_as, run_waited_for, start_of, started, version,
+    answer, begun, dead_run, description, ending, filter, history, how_long, log_entry, namespace,
+    page, resume_of, resumed_as, run_waited_for, start_of, started, version,
 };
 pub(super) use queue::{push_queue, queue_state};
 pub(super) use start::{answered, handle, response, resume, resumed, start};

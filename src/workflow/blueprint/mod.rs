@@ -113,12 +113,6 @@ impl Blueprint {
         &self.routes[place]
     }
 
-    /// The steps that no other waits for.
-    pub fn last_steps(&self) -> impl Iterator<Item = &Step> {
-        let is_last = |(place, _): &(usize, &Step)| self.plan.awaited_by(*place).is_empty();
-        self.steps.iter().enumerate().filter(is_last).map(|(_, step)| step)
-    }
-
     /// Whether the step called `name` runs only when a rule chooses it.
     pub fn is_by_choice(&self, name: &str) -> bool {
         self.index.get(name).is_some_and(|&place| self.plan.is_by_choice(place))
