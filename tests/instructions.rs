@@ -151,7 +151,8 @@ fn chains_in_process() {
                 let seat = engine.sit(request.clone()).await;
                 let token = task.token.clone();
                 let outcome = Outcome::Succeeded(Payload::of(json!({ "ok": 1 })));
-                engine.submit_outcome(&token, "w", outcome).await.expect("is reported");
+                let place = Some(seat.place());
+                engine.submit_at(place, &token, "w", outcome).await.expect("is reported");
                 if n < STEPS {
                     task = next(&engine, seat).await;
                 }

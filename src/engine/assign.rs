@@ -146,10 +146,8 @@ impl Assigned {
         for (Candidate { worker, waiting, .. }, task) in self.0 {
             let token = TaskToken { handle: handle.clone(), task };
             let is_handed = waiting.is_some_and(|poll| {
-                // What the batch decided later may have taken the task away again.
-                let Some(call) = loaded.call(&token.task, &worker) else {
-                    return poll.grant(Grant::Look);
-                };
+                let call = loaded.call(&token.task, &worker);
+                let call = call.expect("BUG: a step that was just leased is not");
                 // Before the poll hears of it: it may have reported the task a moment later.
                 engine.inner.board.hold(&state.namespace, &worker, Held::delivered(token.clone()));
                 poll.grant(Grant::Task(token.clone(), Box::new(call)))

@@ -3,7 +3,8 @@
 //! The only caller of `log.append`. Invariants:
 //! * no effect (an answer, a task in a worker's hands, a wake entry deleted) before `Committed`;
 //! * whatever goes wrong in between, the folded state is dropped, never put back;
-//! * a run that a commit makes active has its guard in the wake index before the commit is sent.
+//! * a run that a commit makes active has its guard in the wake index before the commit is sent (a start
+//!   may take it along: `start.rs`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,6 +34,8 @@ use crate::{
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a result may: its sender does not send it again, so giving up runs the step again.
 pub(super) const DEADLINE_OF_RESULTS: Duration = Duration::from_mins(1);
+/// The pause before a guard is put again that a result needs.
+const GUARD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A state that was read longer ago than this may belong to a run that is deleted by now: what is
 /// committed on it counts only after `id/` was seen to name the run still.
 const FRESH: Duration = Duration::from_mins(10);
@@ -236,7 +239,7 @@ impl Engine {
     ) -> Result<Tried, Error> {
         let values = self.values(&loaded, batch).await?;
         let now = self.inner.env.now();
-        let rest = Rest::of(&loaded);
+        let rest = Rest::of(&loaded, from_cache);
         let Loaded { state, blueprint, .. } = loaded;
         let mut before = Before::of(&state, self.stores_offers());
         let handle = state.handle();
@@ -304,23 +307,36 @@ impl Engine {
         batch: &[Pending],
     ) -> Result<Written, Error> {
         let handle = &before.handle;
+        let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
+        let has_result = batch.iter().any(is_result);
         if let Some(guard) = guard {
-            self.inner.wakes.put(handle, attention_of(guard)).await?;
+            self.arm(handle, guard, has_result).await?;
         }
         let requests: Vec<String> = batch
             .iter()
             .filter_map(|pending| pending.command.request())
             .map(str::to_owned)
             .collect();
-        let encoded = self.encode((sealed, cid), &requests, Some(rest.sum), rest.snapshots);
-        let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
-        let deadline = if batch.iter().any(is_result) { DEADLINE_OF_RESULTS } else { DEADLINE };
+        let encoded = self.encode((sealed, cid), &requests, Some(rest));
+        let deadline = if has_result { DEADLINE_OF_RESULTS } else { DEADLINE };
         match self.inner.log.append(handle.run, &encoded, deadline).await? {
             Append::Committed => {
                 self.still_named(handle, rest).await?;
                 Ok(Written::Committed(encoded))
             }
             Append::Lost(winner) => Ok(Written::Lost(winner.seq)),
+        }
+    }
+
+    /// Puts a guard; one that a result needs is tried for as long as the result may.
+    async fn arm(&self, handle: &Handle, guard: Guard, for_result: bool) -> Result<(), log::Error> {
+        let until = self.inner.env.now().after(DEADLINE_OF_RESULTS);
+        loop {
+            let put = self.inner.wakes.put(handle, attention_of(guard)).await;
+            if put.is_ok() || !for_result || self.inner.env.now() >= until {
+                return put;
+            }
+            self.inner.env.sleep(GUARD_AGAIN_AFTER).await;
         }
     }
 
@@ -335,25 +351,27 @@ impl Engine {
     }
 
     /// The bytes of a sealed draft, to be sent unchanged however often they have to be; `cid` are 128
-    /// random bits.
+    /// random bits. Without `rest` it begins its run.
     pub(super) fn encode(
         &self,
         (sealed, cid): (&Sealed, u128),
         requests: &[String],
-        prev: Option<Sum>,
-        snapshots: Snapshots,
+        rest: Option<&Rest>,
     ) -> Encoded {
+        let snapshots = rest.map_or(Snapshots::NONE, |rest| rest.snapshots);
+        // One that memory had lost may be lost again, with as much to read.
+        let was_remembered = rest.is_none_or(|rest| rest.was_remembered);
         let Sealed { events, facts, state, .. } = sealed;
         // What is parked is forgotten, and read again when it is woken.
         let keeps = match self.inner.memory.is_on() && state.is_active() {
             false => Keeps::Nothing,
-            true if self.inner.store.is_exclusive() => Keeps::StateAndStore,
+            true if self.inner.store.is_exclusive() && was_remembered => Keeps::StateAndStore,
             true => Keeps::State,
         };
         let commit = NewCommit {
             run: state.run,
             seq: facts.seq,
-            prev,
+            prev: rest.map(|rest| rest.sum),
             time: facts.time,
             by: &self.inner.config.instance,
             requests,
@@ -438,22 +456,25 @@ impl Before {
 
 /// What a state needs beside it to be committed on.
 #[derive(Clone, Debug)]
-struct Rest {
+pub(super) struct Rest {
     sum: Sum,
     snapshots: Snapshots,
+    /// Whether memory had the state.
+    was_remembered: bool,
     read_at: Timestamp,
     at_tail: bool,
 }
 
 impl Rest {
-    fn of(loaded: &Loaded) -> Self {
+    pub(super) fn of(loaded: &Loaded, was_remembered: bool) -> Self {
         let Loaded { sum, snapshots, read_at, at_tail, .. } = loaded;
-        Self { sum: *sum, snapshots: *snapshots, read_at: *read_at, at_tail: *at_tail }
+        let (sum, snapshots, read_at, at_tail) = (*sum, *snapshots, *read_at, *at_tail);
+        Self { sum, snapshots, was_remembered, read_at, at_tail }
     }
 
     /// The state as it was, nothing decided.
     fn with(self, state: Box<State>, blueprint: Arc<StoredBlueprint>) -> Loaded {
-        let Self { sum, snapshots, read_at, at_tail } = self;
+        let Self { sum, snapshots, was_remembered: _, read_at, at_tail } = self;
         Loaded { state, blueprint, sum, snapshots, read_at, at_tail }
     }
 }

@@ -30,7 +30,7 @@ pub use api::{
 };
 
 pub use push::{Calling, QueueStatus, QueueView};
-pub use seat::{Place, Seat};
+pub use seat::Seat;
 
 pub use crate::{
     dispatch::WorkerRecord,

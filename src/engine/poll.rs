@@ -6,7 +6,7 @@ use futures::future::{Either, select};
 
 use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord, cache::Loaded};
 use crate::{
-    dispatch::{Board, Grant, Held, Match, Offer, Poller, Ready, Wait},
+    dispatch::{Board, Grant, Held, Match, Offer, PlaceNumber, Poller, Ready, Wait},
     workflow::{Answer, Call, Command, Handle, Namespace, Rejection, Task, TaskToken, Timestamp},
 };
 
@@ -100,22 +100,24 @@ impl Engine {
                 return Ok(Some(task));
             }
             let now = self.inner.env.now();
-            let mut wait = match self.inner.board.take_ready_or_wait(poller, now) {
+            let wait = match self.inner.board.take_ready_or_wait(poller, now) {
                 Ok((ready, fit)) => match Box::pin(self.claim(poller, ready, fit)).await? {
                     Some(task) => return Ok(Some(task)),
                     None => continue,
                 },
                 Err(wait) => wait,
             };
+            let mut listening = Listening::new(self.clone(), poller.clone(), wait);
             let left = until.since(now);
             if left.is_zero() {
                 return Ok(None);
             }
             self.scan_offers().await;
             let slice = left.min(LOOK_EVERY).min(self.scan_pause());
-            let grant = match select(&mut wait.granted, self.inner.env.sleep(slice)).await {
+            let granted = &mut listening.wait.granted;
+            let grant = match select(granted, self.inner.env.sleep(slice)).await {
                 Either::Left((grant, _)) => grant.unwrap_or(Grant::Look),
-                Either::Right(((), _)) => self.last_grant(wait).await,
+                Either::Right(((), _)) => self.last_grant(&mut listening).await,
             };
             match grant {
                 Grant::Task(token, call) => {
@@ -131,11 +133,11 @@ impl Engine {
 
     /// What a poll is granted that has waited long enough: something only if a commit that gives it a
     /// task is under way. If it left, the task would wait for a worker that is told of nothing.
-    pub(super) async fn last_grant(&self, mut wait: Wait) -> Grant {
+    pub(super) async fn last_grant(&self, Listening { wait, .. }: &mut Listening) -> Grant {
         if let Ok(grant) = wait.granted.try_recv() {
             return grant;
         }
-        if self.inner.board.withdraw(&wait) {
+        if self.inner.board.withdraw(wait) {
             return Grant::Look;
         }
         match select(&mut wait.granted, self.inner.env.sleep(HAND_OVER_MAX)).await {
@@ -214,7 +216,10 @@ impl Engine {
         token: &TaskToken,
         call: Call,
     ) -> Result<Option<TaskForWorker>, Error> {
-        match self.task_under(token, call).await {
+        let mut untold = Untold { engine: self, poller, token: Some(token) };
+        let task = self.task_under(token, call).await;
+        untold.token = None;
+        match task {
             // It is noted as handed out since that commit.
             Ok(Some(task)) => Ok(Some(task)),
             other => self.delivered(poller, token, other),
@@ -423,6 +428,11 @@ impl Engine {
         }
     }
 
+    /// Keeps what a poll was granted and has told nobody of.
+    fn hand_back(&self, Poller { namespace, worker, .. }: &Poller, token: TaskToken) {
+        self.keep_for_next_poll(namespace, worker, token, self.inner.env.now());
+    }
+
     /// Offers a leased task that its worker does not have: whoever claims it begins the next attempt.
     fn offer_again(&self, token: TaskToken, now: Timestamp) {
         let TaskToken { handle, task } = token;
@@ -436,6 +446,53 @@ impl Engine {
 
     pub(super) fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
         self.inner.board.release(namespace, worker, token.handle.run, &token.task);
+    }
+}
+
+/// A poll that waits. If it is cut off while a task is granted to it, that task is kept for the worker's
+/// next poll, as nobody was told of it.
+#[derive(Debug)]
+pub(super) struct Listening {
+    engine: Engine,
+    poller: Poller,
+    wait: Wait,
+}
+
+impl Listening {
+    pub(super) fn new(engine: Engine, poller: Poller, wait: Wait) -> Self {
+        Self { engine, poller, wait }
+    }
+
+    pub(super) fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    pub(super) fn place(&self) -> PlaceNumber {
+        self.wait.number
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.wait.granted.close();
+        if let Ok(Grant::Task(token, _)) = self.wait.granted.try_recv() {
+            self.engine.hand_back(&self.poller, token);
+        }
+    }
+}
+
+/// A task that was granted and that its poll has not told of yet; as [`Listening`] if that is cut off.
+struct Untold<'a> {
+    engine: &'a Engine,
+    poller: &'a Poller,
+    token: Option<&'a TaskToken>,
+}
+
+impl Drop for Untold<'_> {
+    fn drop(&mut self) {
+        if let Some(token) = self.token {
+            self.engine.hand_back(self.poller, token.clone());
+        }
     }
 }
 

@@ -38,8 +38,13 @@ impl Engine {
         self.submit_at(None, token, worker, outcome).await
     }
 
-    /// As [`Engine::submit_outcome`], from a place on the board.
-    pub(super) async fn submit_at(
+    /// As [`Engine::submit_outcome`], from a [`Seat`](super::Seat) of the worker: what this makes ready
+    /// goes there first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::submit`].
+    pub async fn submit_at(
         &self,
         place: Option<PlaceNumber>,
         token: &TaskToken,

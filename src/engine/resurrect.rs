@@ -17,7 +17,12 @@ use std::{
 
 use futures::FutureExt;
 
-use super::{Engine, Error, Record, cache::Loaded, commit::DEADLINE, effects::Which};
+use super::{
+    Engine, Error, Record,
+    cache::Loaded,
+    commit::{DEADLINE, Rest},
+    effects::Which,
+};
 use crate::{
     log::{self, Append},
     wake::{Entry, Resurrect, Woke},
@@ -168,9 +173,9 @@ impl Engine {
             return Ok(false);
         }
         let now = self.inner.env.now();
-        let (sum, snapshots) = (loaded.sum, loaded.snapshots);
+        let rest = Rest::of(&loaded, false);
         let sealed = Draft::next(loaded.state, now, 0).settle();
-        let encoded = self.encode((&sealed, self.inner.env.random()), &[], Some(sum), snapshots);
+        let encoded = self.encode((&sealed, self.inner.env.random()), &[], Some(&rest));
         let settled = self.inner.log.append(entry.handle.run, &encoded, DEADLINE).await?;
         if settled == Append::Committed {
             self.inner.memory.put(Loaded::after(sealed.state, loaded.blueprint, &encoded, now));

@@ -6,28 +6,22 @@
 
 use std::time::Duration;
 
-use tokio::sync::oneshot::error::TryRecvError;
-
-use super::{Engine, Error, PollRequest, TaskForWorker};
+use super::{Engine, Error, PollRequest, TaskForWorker, poll::Listening};
 use crate::{
-    dispatch::{Grant, Poller, Wait},
-    workflow::{Answer, Namespace, Outcome, TaskToken},
+    dispatch::{Grant, PlaceNumber},
+    workflow::{Namespace, TaskToken},
 };
 
-/// A place that waits for a task while its report is committed.
+/// A place that waits for a task while its report is committed. Who leaves it while a task comes gives
+/// that task back.
 #[derive(Debug)]
-pub struct Seat {
-    poller: Poller,
-    wait: Wait,
-}
+pub struct Seat(Listening);
 
-/// What became of a place once its report is committed.
-#[derive(Debug)]
-pub enum Place {
-    /// That commit gave it a task.
-    Filled(Box<TaskForWorker>),
-    /// It is still to be polled from.
-    Free(Seat),
+impl Seat {
+    /// Which place on the board it is: the next task goes there with the report that names it.
+    pub fn place(&self) -> PlaceNumber {
+        self.0.place()
+    }
 }
 
 impl Engine {
@@ -35,44 +29,8 @@ impl Engine {
     /// is ready; costs nothing.
     pub async fn sit(&self, request: PollRequest) -> Seat {
         let poller = self.poller(request).await;
-        self.seat(poller)
-    }
-
-    /// As [`Engine::submit_outcome`], for a worker that waits in `seat` for what this makes ready; gives
-    /// what became of that place too. The latter is an error where the arguments of its task could not be
-    /// read; the task is kept for the worker's next poll then.
-    pub async fn submit_from(
-        &self,
-        seat: Seat,
-        token: &TaskToken,
-        outcome: Outcome,
-    ) -> (Result<Answer, Error>, Result<Place, Error>) {
-        let place = Some(seat.wait.number);
-        let submitted = self.submit_at(place, token, &seat.poller.worker, outcome).await;
-        (submitted, self.filled(seat).await)
-    }
-
-    /// Whether the commit of the report, which is over, has filled the place.
-    async fn filled(&self, seat: Seat) -> Result<Place, Error> {
-        let Seat { poller, mut wait } = seat;
-        match wait.granted.try_recv() {
-            Ok(Grant::Task(token, call)) => {
-                match self.deliver_granted(&poller, &token, *call).await? {
-                    Some(task) => Ok(Place::Filled(Box::new(task))),
-                    // What was granted is over: the next look takes another place.
-                    None => Ok(Place::Free(self.seat(poller))),
-                }
-            }
-            Ok(Grant::Look | Grant::Leave) => Ok(Place::Free(self.seat(poller))),
-            Err(TryRecvError::Empty | TryRecvError::Closed) => {
-                Ok(Place::Free(Seat { poller, wait }))
-            }
-        }
-    }
-
-    fn seat(&self, poller: Poller) -> Seat {
         let wait = self.inner.board.sit(&poller);
-        Seat { poller, wait }
+        Seat(Listening::new(self.clone(), poller, wait))
     }
 
     /// The task that the place was granted, or else the next one, as [`Engine::poll_while`] gives it
@@ -87,17 +45,17 @@ impl Engine {
         wait: Duration,
         is_wanted: impl Fn() -> bool,
     ) -> Result<Option<TaskForWorker>, Error> {
-        let Seat { poller, wait: seated } = seat;
-        match self.last_grant(seated).await {
+        let Seat(mut listening) = seat;
+        match self.last_grant(&mut listening).await {
             Grant::Task(token, call) => {
-                if let Some(task) = self.deliver_granted(&poller, &token, *call).await? {
+                if let Some(task) = self.deliver_granted(listening.poller(), &token, *call).await? {
                     return Ok(Some(task));
                 }
             }
             Grant::Leave => return Ok(None),
             Grant::Look => {}
         }
-        self.next_task_while(&poller, wait, is_wanted).await
+        self.next_task_while(listening.poller(), wait, is_wanted).await
     }
 
     /// Takes back what this instance, or one before it, has handed to `worker`, but for what it is still

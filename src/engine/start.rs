@@ -14,7 +14,7 @@ use super::{
     half_of,
 };
 use crate::{
-    log::{self, Append, Commit, Snapshots},
+    log::{self, Append, Commit},
     workflow::{
         self, BlueprintRef, Draft, Event, ExecutionId, Generation, Guard, Handle, Payload, Resumed,
         RunId, Setting, Start, Timestamp, Values, deleted_by,
@@ -191,7 +191,7 @@ impl Engine {
         assert_eq!(sealed.guard_first, Some(guard), "BUG: a start needs another guard than it has");
         let requests: Vec<String> =
             Some(request.request.clone()).into_iter().filter(|id| !id.is_empty()).collect();
-        let encoded = self.encode((&sealed, random), &requests, None, Snapshots::NONE);
+        let encoded = self.encode((&sealed, random), &requests, None);
         if self.inner.env.now().since(looked) > SENT_WITHIN {
             assigned.cancel();
             return Ok(None);

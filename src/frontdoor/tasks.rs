@@ -12,6 +12,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -27,7 +28,7 @@ use super::{
     grpc::{self, FrontDoor},
 };
 use crate::{
-    engine::{Error, Place, PollRequest, TaskForWorker},
+    engine::{Error, PollRequest, Seat, TaskForWorker},
     proto::lazarus::{
         Beat, Hello, Report, WorkRequest, WorkResponse, task_service_server::TaskService,
         work_request::Message,
@@ -77,8 +78,8 @@ type Saying = BoxFuture<'static, Result<Option<Reported>, Status>>;
 /// What became of a report.
 struct Reported {
     answer: WorkResponse,
-    /// What became of the place that it left.
-    place: Option<Result<Place, Error>>,
+    /// The place that it left; it may be filled already.
+    seat: Option<Seat>,
 }
 
 /// One worker, for as long as its stream lasts.
@@ -153,7 +154,10 @@ impl Session {
             let may_hear = self.is_open && self.under_way.len() < self.slots + UNDER_WAY_MAX;
             let heard = tokio::select! {
                 said = self.inbound.message(), if may_hear => self.hear(said).await,
-                Some(done) = self.under_way.next() => done.and_then(|done| self.answer(done)),
+                Some(done) = self.under_way.next() => match done {
+                    Ok(done) => self.answer(done).await,
+                    Err(status) => Err(status),
+                },
                 Some(found) = self.looks.next() => self.hand_out(found),
                 () = &mut self.shutting_down => {
                     self.drain();
@@ -251,17 +255,12 @@ impl Session {
         let worker = self.worker.worker.clone();
         let door = self.door.clone();
         let reported = async move {
-            let submitted = door.shielded(|engine| async move {
-                Ok::<_, Error>(match seat {
-                    Some(seat) => {
-                        let (submitted, place) = engine.submit_from(seat, &token, outcome).await;
-                        (submitted, Some(place))
-                    }
-                    None => (engine.submit_outcome(&token, &worker, outcome).await, None),
-                })
+            let place = seat.as_ref().map(Seat::place);
+            let submitted = door.shielded(move |engine| async move {
+                Ok::<_, Error>(engine.submit_at(place, &token, &worker, outcome).await)
             });
-            let (submitted, place) = submitted.await?;
-            Ok(Some(Reported { answer: convert::work_ack(text, submitted), place }))
+            let answer = convert::work_ack(text, submitted.await?);
+            Ok(Some(Reported { answer, seat }))
         };
         self.under_way.push(reported.boxed());
     }
@@ -282,19 +281,20 @@ impl Session {
     }
 
     /// Something that the worker said is done.
-    fn answer(&mut self, done: Option<Reported>) -> Result<(), Status> {
-        let Some(Reported { answer, place }) = done else { return Ok(()) };
+    async fn answer(&mut self, done: Option<Reported>) -> Result<(), Status> {
+        let Some(Reported { answer, seat }) = done else { return Ok(()) };
         self.answers.push_back(answer);
-        match place {
-            Some(Ok(Place::Filled(task))) => self.hand_out(Ok(Some(*task))),
-            Some(Ok(Place::Free(seat))) => {
-                let (engine, is_wanted) = (self.door.engine().clone(), self.is_wanted());
-                let look = async move { engine.poll_from(seat, WAIT, is_wanted).await };
-                self.looks.push(look.boxed());
+        // Who reports no more would not report what the place brings either.
+        let Some(seat) = seat.filter(|_| self.is_open) else { return Ok(()) };
+        let (engine, is_wanted) = (self.door.engine().clone(), self.is_wanted());
+        let mut look = async move { engine.poll_from(seat, WAIT, is_wanted).await }.boxed();
+        // Mostly the commit of the report has filled the place.
+        match futures::poll!(look.as_mut()) {
+            Poll::Ready(found) => self.hand_out(found),
+            Poll::Pending => {
+                self.looks.push(look);
                 Ok(())
             }
-            Some(Err(error)) => self.hand_out(Err(error)),
-            None => Ok(()),
         }
     }
 
@@ -307,7 +307,7 @@ impl Session {
     /// instance takes the rest.
     async fn leave_when_answered(&mut self) -> Result<(), Status> {
         while let Some(done) = self.under_way.next().await {
-            self.answer(done?)?;
+            self.answer(done?).await?;
         }
         while let Some(found) = self.looks.next().await {
             self.hand_out(found)?;

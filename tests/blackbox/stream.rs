@@ -10,6 +10,7 @@ use std::{
 };
 
 use lazarus::{
+    env::SystemEnv,
     proto::{
         cerebelum::ExecutionState as State,
         lazarus::{
@@ -17,6 +18,7 @@ use lazarus::{
             task_service_client::TaskServiceClient, work_request, work_response,
         },
     },
+    store::Latency,
     worker::{self, Call, Failed, Output},
 };
 use object_store::memory::InMemory;
@@ -438,6 +440,24 @@ async fn who_comes_back_without_a_task_is_handed_it_again_at_once_as_the_same_at
         back.report(token, &json!(1));
         assert_eq!(back.ack().await.verdict(), Verdict::Recorded);
     }
+}
+
+#[tokio::test]
+async fn what_a_report_brings_is_not_lost_with_the_stream_that_reported() {
+    let slow: Latency = "put=600ms,get=1ms,list=1ms,delete=1ms".parse().expect("times");
+    let store = Bucket::new().store().await.slowed(slow, &SystemEnv::shared());
+    let instance = Instance::start(store, &Setup::new()).await;
+    let mut client = instance.client().await;
+    client.blueprint("pair", &[("first", &[]), ("second", &["first"])]).await;
+    let mut bare = Bare::hello(&instance, 1, &[]).await;
+    client.execute("pair", json!({})).await;
+    let first = bare.task().await;
+    bare.report(&first.token, &json!(1));
+    // The next task is meant for this stream by now, and the commit that says so is on its way.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    drop(bare);
+    let mut back = Bare::hello(&instance, 1, &[]).await;
+    assert_eq!(back.task().await.step, "second", "long before its lease of minutes ends");
 }
 
 #[tokio::test]

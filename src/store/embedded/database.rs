@@ -33,7 +33,7 @@ const TABLE_BYTES: u64 = 4 << 20;
 /// How many fresh tables are merged at once. A put-if-absent looks into the filter of each.
 const FRESH_TABLES: u8 = 8;
 /// Open table files.
-const FILES_MAX: usize = 64;
+const FILES_MAX: usize = 256;
 /// From this length on a body is written once more, into a file of bodies, and merges of tables carry
 /// only its place. Bodies of commits are never changed, and were written seven times over.
 const APART_BYTES: u32 = 256;
