@@ -39,9 +39,9 @@ const BELOW_MAX: u64 = 20;
 
 /// Thousands of instructions a step, the lease of the next and its share of start and end included: of
 /// an engine on an embedded store, which is called in its process.
-const ENGINE: u64 = 266;
+const ENGINE: u64 = 186;
 /// Over gRPC, with the worker and the client that start and await the chain.
-const WIRE: u64 = 462;
+const WIRE: u64 = 385;
 
 /// Thousands of instructions a step of what the test `name` runs.
 fn instructions(name: &str) -> u64 {
