@@ -11,6 +11,7 @@ mod background;
 mod blueprints;
 mod cache;
 mod commit;
+mod cut_off;
 mod describe;
 mod effects;
 mod poll;

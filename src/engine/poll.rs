@@ -4,9 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use futures::future::{Either, select};
 
-use super::{Engine, Error, PollRequest, TaskForWorker, WorkerRecord, cache::Loaded};
+use super::{
+    Engine, Error, PollRequest, TaskForWorker, WorkerRecord,
+    cache::Loaded,
+    cut_off::{InHand, Listening, Untold},
+};
 use crate::{
-    dispatch::{Board, Grant, Held, Match, Offer, PlaceNumber, Poller, Ready, Wait},
+    dispatch::{Grant, Held, Match, Offer, Poller, Ready},
     workflow::{Answer, Call, Command, Handle, Namespace, Rejection, Task, TaskToken, Timestamp},
 };
 
@@ -163,7 +167,7 @@ impl Engine {
             // another poll; and a run that closed is not in memory.
             let anew = !held.is_reserved();
             // While it is read no other poll of the worker may take it; if this one is cut off, one may.
-            let in_hand = InHand { board: &self.inner.board, poller, held: Some(held) };
+            let in_hand = InHand::new(&self.inner.board, poller, held);
             let delivered = self.deliver(poller, &token, anew).await;
             in_hand.let_go();
             if let Some(task) = delivered? {
@@ -216,9 +220,9 @@ impl Engine {
         token: &TaskToken,
         call: Call,
     ) -> Result<Option<TaskForWorker>, Error> {
-        let mut untold = Untold { engine: self, poller, token: Some(token) };
+        let untold = Untold::new(self, poller, token);
         let task = self.task_under(token, call).await;
-        untold.token = None;
+        untold.let_go();
         match task {
             // It is noted as handed out since that commit.
             Ok(Some(task)) => Ok(Some(task)),
@@ -429,7 +433,7 @@ impl Engine {
     }
 
     /// Keeps what a poll was granted and has told nobody of.
-    fn hand_back(&self, Poller { namespace, worker, .. }: &Poller, token: TaskToken) {
+    pub(super) fn hand_back(&self, Poller { namespace, worker, .. }: &Poller, token: TaskToken) {
         self.keep_for_next_poll(namespace, worker, token, self.inner.env.now());
     }
 
@@ -446,75 +450,6 @@ impl Engine {
 
     pub(super) fn let_go(&self, namespace: &Namespace, worker: &str, token: &TaskToken) {
         self.inner.board.release(namespace, worker, token.handle.run, &token.task);
-    }
-}
-
-/// A poll that waits. If it is cut off while a task is granted to it, that task is kept for the worker's
-/// next poll, as nobody was told of it.
-#[derive(Debug)]
-pub(super) struct Listening {
-    engine: Engine,
-    poller: Poller,
-    wait: Wait,
-}
-
-impl Listening {
-    pub(super) fn new(engine: Engine, poller: Poller, wait: Wait) -> Self {
-        Self { engine, poller, wait }
-    }
-
-    pub(super) fn poller(&self) -> &Poller {
-        &self.poller
-    }
-
-    pub(super) fn place(&self) -> PlaceNumber {
-        self.wait.number
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.wait.granted.close();
-        if let Ok(Grant::Task(token, _)) = self.wait.granted.try_recv() {
-            self.engine.hand_back(&self.poller, token);
-        }
-    }
-}
-
-/// A task that was granted and that its poll has not told of yet; as [`Listening`] if that is cut off.
-struct Untold<'a> {
-    engine: &'a Engine,
-    poller: &'a Poller,
-    token: Option<&'a TaskToken>,
-}
-
-impl Drop for Untold<'_> {
-    fn drop(&mut self) {
-        if let Some(token) = self.token {
-            self.engine.hand_back(self.poller, token.clone());
-        }
-    }
-}
-
-/// What a poll has taken off the board and not yet answered; put back when the poll is cut off.
-struct InHand<'a> {
-    board: &'a Board,
-    poller: &'a Poller,
-    held: Option<Held>,
-}
-
-impl InHand<'_> {
-    /// What became of it stands on the board.
-    fn let_go(mut self) {
-        self.held = None;
-    }
-}
-
-impl Drop for InHand<'_> {
-    fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.board.hold(&self.poller.namespace, &self.poller.worker, held);
-        }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Engine, Error, PollRequest, TaskForWorker, poll::Listening};
+use super::{Engine, Error, PollRequest, TaskForWorker, cut_off::Listening};
 use crate::{
     dispatch::{Grant, PlaceNumber},
     workflow::{Namespace, TaskToken},
