@@ -34,8 +34,6 @@ use crate::{
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a result may: its sender does not send it again, so giving up runs the step again.
 pub(super) const DEADLINE_OF_RESULTS: Duration = Duration::from_mins(1);
-/// The pause before a guard is put again that a result needs.
-const GUARD_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A state that was read longer ago than this may belong to a run that is deleted by now: what is
 /// committed on it counts only after `id/` was seen to name the run still.
 const FRESH: Duration = Duration::from_mins(10);
@@ -307,10 +305,8 @@ impl Engine {
         batch: &[Pending],
     ) -> Result<Written, Error> {
         let handle = &before.handle;
-        let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
-        let has_result = batch.iter().any(is_result);
         if let Some(guard) = guard {
-            self.arm(handle, guard, has_result).await?;
+            self.inner.wakes.put(handle, attention_of(guard)).await?;
         }
         let requests: Vec<String> = batch
             .iter()
@@ -318,25 +314,14 @@ impl Engine {
             .map(str::to_owned)
             .collect();
         let encoded = self.encode((sealed, cid), &requests, Some(rest));
-        let deadline = if has_result { DEADLINE_OF_RESULTS } else { DEADLINE };
+        let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
+        let deadline = if batch.iter().any(is_result) { DEADLINE_OF_RESULTS } else { DEADLINE };
         match self.inner.log.append(handle.run, &encoded, deadline).await? {
             Append::Committed => {
                 self.still_named(handle, rest).await?;
                 Ok(Written::Committed(encoded))
             }
             Append::Lost(winner) => Ok(Written::Lost(winner.seq)),
-        }
-    }
-
-    /// Puts a guard; one that a result needs is tried for as long as the result may.
-    async fn arm(&self, handle: &Handle, guard: Guard, for_result: bool) -> Result<(), log::Error> {
-        let until = self.inner.env.now().after(DEADLINE_OF_RESULTS);
-        loop {
-            let put = self.inner.wakes.put(handle, attention_of(guard)).await;
-            if put.is_ok() || !for_result || self.inner.env.now() >= until {
-                return put;
-            }
-            self.inner.env.sleep(GUARD_AGAIN_AFTER).await;
         }
     }
 
