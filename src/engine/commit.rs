@@ -50,7 +50,8 @@ impl Engine {
     ///
     /// Answers once the commit that applies it is in the log, with the handle at that commit. Sent
     /// twice, it is applied once. Costs 1 PUT, shared with the commands that arrive during another
-    /// commit of the run; a guard more when it makes a parked run active; cold 2 GET more.
+    /// commit of the run; a guard more when it makes a parked run active; cold 2 GET more, and 1 before a
+    /// guard.
     ///
     /// # Errors
     ///
@@ -306,6 +307,13 @@ impl Engine {
     ) -> Result<Written, Error> {
         let handle = &before.handle;
         if let Some(guard) = guard {
+            // If the commit loses, its guard stays until it fires: an offer with an old hint, tried at each
+            // poll of a build that can not read the winner, would leave one each time.
+            if !rest.at_tail
+                && let Some(next) = Box::pin(self.inner.log.probe_next(handle)).await?
+            {
+                return Ok(Written::Lost(next.seq));
+            }
             self.inner.wakes.put(handle, attention_of(guard)).await?;
         }
         let requests: Vec<String> = batch

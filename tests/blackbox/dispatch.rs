@@ -11,7 +11,7 @@ use lazarus::{
 };
 use serde_json::{Value, json};
 
-use object_store::memory::InMemory;
+use object_store::{ObjectStoreExt, memory::InMemory};
 
 use crate::{
     faulty::{Fault, FaultyStore, Op, Rule},
@@ -86,6 +86,38 @@ async fn a_worker_that_may_hold_several_tasks_gets_none_twice_while_its_offer_is
     assert_eq!(client.poll("w1", 1_000).await, None, "it has the task");
     instance.settle().await;
     assert_eq!(instance.objects("queue").await, [], "who found the offer deletes it");
+}
+
+#[tokio::test]
+async fn an_offer_with_an_old_hint_costs_no_guard_each_time_that_it_is_tried() {
+    let bucket = Bucket::new();
+    let setup = || Setup::counted().guard(Duration::from_millis(200));
+    let here = Instance::start(bucket.store().await, &setup()).await;
+    let mut client = here.client().await;
+    client.blueprint("one", &[("only", &[])]).await;
+    client.execute("one", json!({})).await;
+    here.settle().await;
+    let offer = here.objects("queue").await.pop().expect("an offer").0;
+    let task = client.poll("w1", 5_000).await.expect("the task");
+    client.submit("w1", &task, done()).await;
+    here.settle().await;
+    here.end().await;
+    // Longer than the guard interval: a claim on the state of the hint needs a guard.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+
+    let there = Instance::start(bucket.store().await, &setup()).await;
+    let mut client = there.client().await;
+    let before = there.engine.store().requests();
+    for _ in 0..3 {
+        // As a put that arrives late.
+        let late = there.engine.store().objects().put(&offer.as_str().into(), vec![].into()).await;
+        late.expect("it is put");
+        assert_eq!(client.poll("w1", 1_500).await, None, "the step is long done");
+        there.settle().await;
+    }
+    let cost = there.engine.store().requests() - before;
+    assert_eq!(there.objects("queue").await, [], "who found it has deleted it: {cost}");
+    assert_eq!(cost.in_family(Operation::Put, Family::Wake), 0, "{cost}");
 }
 
 #[tokio::test]

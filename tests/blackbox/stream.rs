@@ -10,6 +10,7 @@ use std::{
 };
 
 use lazarus::{
+    engine::PollRequest,
     env::SystemEnv,
     proto::{
         cerebelum::ExecutionState as State,
@@ -20,6 +21,7 @@ use lazarus::{
     },
     store::Latency,
     worker::{self, Call, Failed, Output},
+    workflow::{Namespace, Outcome, Payload},
 };
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
@@ -458,6 +460,29 @@ async fn what_a_report_brings_is_not_lost_with_the_stream_that_reported() {
     drop(bare);
     let mut back = Bare::hello(&instance, 1, &[]).await;
     assert_eq!(back.task().await.step, "second", "long before its lease of minutes ends");
+}
+
+#[tokio::test]
+async fn what_a_place_was_given_goes_back_when_nobody_takes_it() {
+    let instance = lone_instance().await;
+    let (mut client, engine) = (instance.client().await, &instance.engine);
+    client.blueprint("pair", &[("first", &[]), ("second", &["first"])]).await;
+    client.execute("pair", json!({})).await;
+    let poll = || PollRequest {
+        namespace: Namespace::default(),
+        worker: "w".to_owned(),
+        wait: Duration::from_secs(10),
+        connection: None,
+    };
+    let first = engine.poll(poll()).await.expect("is polled").expect("a task");
+    let seat = engine.sit(poll()).await;
+    let outcome = Outcome::Succeeded(Payload::of(json!(1)));
+    let place = Some(seat.place());
+    engine.submit_at(place, &first.token, "w", outcome).await.expect("is reported");
+    // The commit has given the place its task by now.
+    drop(seat);
+    let second = engine.poll(poll()).await.expect("is polled").expect("long before its lease ends");
+    assert_eq!(&*second.token.task.step, "second");
 }
 
 #[tokio::test]

@@ -254,7 +254,7 @@ async fn an_instance_that_goes_down_answers_with_what_it_has_started() {
     put_two(&mut client).await;
     let mut caller = client.clone();
     let waits = tokio::spawn(async move { execute(&mut caller, 30_000).await });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    client.poll("w1", 10_000).await.expect("it has started");
     instance.end().await;
     let execution = waits.await.expect("an answer").execution.expect("an execution");
     assert_eq!((execution.status(), execution.closed_at), (Status::Running, None));

@@ -18,7 +18,7 @@ pub(super) type Check = Result<(), String>;
 /// So many wake entries a run may have in the worst of times; if wakers did not agree on keys, each pass
 /// would double them. A commit that is decided on an old hint and loses leaves the guard that it put
 /// until that fires; where wakers are throttled for minutes and polls go on, those come to a hundred.
-const ENTRIES_MAX: usize = 200;
+const ENTRIES_MAX: usize = 150;
 /// A commit that lands so long after it was decided lands late.
 const LANDS_SOON_MS: u64 = 1_000;
 
