@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Builds the engine as it is released: once to be watched at its work, and again by what was seen.
 
-The compiler puts what runs often together, and inlines that first (profile-guided optimization): a sixth
+The compiler puts what runs often together, and inlines that first (profile-guided optimization): a seventh
 less CPU for a step, against `cargo build --release`. What it is trained on are the workloads of bench/.
 Takes two builds of the release and one of bench/load, about a quarter of an hour on two cores.
 """

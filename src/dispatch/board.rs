@@ -1,4 +1,5 @@
-//! What this instance knows of tasks and polls, in memory: who waits, what is ready, who holds what.
+//! How tasks and polls of this instance find each other: one lock over what is ready, who polls, who waits
+//! (`waits.rs`) and who holds what (`hands.rs`).
 //!
 //! Purely a matching structure: no I/O, no clock. All of it may be lost: a guard or the end of a
 //! lease brings every task back. Invariants:
@@ -607,13 +608,7 @@ mod tests {
     }
 
     fn poller(worker: &str) -> Poller {
-        Poller {
-            namespace: Namespace::default(),
-            worker: worker.to_owned(),
-            record: None,
-            scope: None,
-            connection: None,
-        }
+        Poller::named(&Namespace::default(), worker)
     }
 
     fn ready() -> Ready {

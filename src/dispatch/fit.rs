@@ -45,6 +45,17 @@ impl fmt::Debug for Scope {
 }
 
 impl Poller {
+    /// A worker of which nothing but the name is known.
+    pub fn named(namespace: &Namespace, worker: &str) -> Self {
+        Self {
+            namespace: namespace.clone(),
+            worker: worker.to_owned(),
+            record: None,
+            scope: None,
+            connection: None,
+        }
+    }
+
     /// What the board knows it by.
     pub(super) fn name(&self) -> (Namespace, String) {
         (self.namespace.clone(), self.worker.clone())

@@ -152,15 +152,10 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workflow::Namespace;
 
     fn poller(worker: &str) -> Poller {
-        Poller {
-            namespace: crate::workflow::Namespace::default(),
-            worker: worker.to_owned(),
-            record: None,
-            scope: None,
-            connection: None,
-        }
+        Poller::named(&Namespace::default(), worker)
     }
 
     #[test]

@@ -54,13 +54,7 @@ impl Engine {
         }
         let submitter = |pending: &Pending| match &pending.command {
             Command::SubmitResult { worker, .. } => Some(Submitter {
-                poller: Poller {
-                    namespace: state.namespace.clone(),
-                    worker: worker.clone(),
-                    record: None,
-                    scope: None,
-                    connection: None,
-                },
+                poller: Poller::named(&state.namespace, worker),
                 place: pending.place,
             }),
             Command::LeaseStep { .. }

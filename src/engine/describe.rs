@@ -94,8 +94,7 @@ impl Engine {
         execution: &ExecutionId,
     ) -> Result<Vec<(String, Bytes)>, Error> {
         let (generation, start) = self.newest_generation(namespace, execution).await?;
-        let (namespace, execution) = (namespace.clone(), execution.key());
-        let handle = Handle { namespace, execution, generation, run: start.run, seq: 0 };
+        let handle = handle_of_run(namespace, execution, (generation, start.run));
         Ok(self.inner.log.raw(&handle).await?)
     }
 
@@ -210,8 +209,7 @@ impl Engine {
         execution: &ExecutionId,
     ) -> Result<Handle, Error> {
         let (generation, start) = self.newest_start(namespace, execution).await?;
-        let (namespace, execution) = (namespace.clone(), execution.key());
-        Ok(Handle { namespace, execution, generation, run: start.run, seq: 0 })
+        Ok(handle_of_run(namespace, execution, (generation, start.run)))
     }
 
     /// The newest generation of an execution id, and its start commit, unless that is a tombstone.
@@ -282,6 +280,16 @@ impl Engine {
         }
         Ok(notes)
     }
+}
+
+/// A run of which no commit is known but that it was started.
+pub(super) fn handle_of_run(
+    namespace: &Namespace,
+    execution: &ExecutionId,
+    (generation, run): (Generation, RunId),
+) -> Handle {
+    let (namespace, execution) = (namespace.clone(), execution.key());
+    Handle { namespace, execution, generation, run, seq: 0 }
 }
 
 /// Why a step waits before it is tried again.

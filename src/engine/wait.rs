@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{Description, Ending, Engine, Error, Started, cache::Loaded};
+use super::{Description, Ending, Engine, Error, Started, cache::Loaded, describe::handle_of_run};
 use crate::workflow::{
     ExecutionId, Generation, Handle, Namespace, RunId, StepName, Stored, last_outputs,
 };
@@ -82,7 +82,7 @@ impl Engine {
         wait: Duration,
     ) -> Result<Description, Error> {
         let handle = match run {
-            Some(run) => handle_of(namespace, execution, run),
+            Some(run) => handle_of_run(namespace, execution, run),
             None => self.newest_run(namespace, execution).await?,
         };
         let loaded = self.until_closed(&handle, run.is_none(), wait).await?;
@@ -103,7 +103,8 @@ impl Engine {
         started: &Started,
         wait: Duration,
     ) -> Result<Ending, Error> {
-        let handle = handle_of(namespace, &started.execution, (started.generation, started.run));
+        let run = (started.generation, started.run);
+        let handle = handle_of_run(namespace, &started.execution, run);
         let Loaded { state, blueprint, .. } = self.until_closed(&handle, false, wait).await?;
         let blueprint = blueprint.blueprint.clone();
         let outputs = last_outputs(&blueprint, &state);
@@ -151,13 +152,4 @@ impl Engine {
             (pause, anew) = ((pause * 2).min(LOOK_MAX), true);
         }
     }
-}
-
-fn handle_of(
-    namespace: &Namespace,
-    execution: &ExecutionId,
-    (generation, run): (Generation, RunId),
-) -> Handle {
-    let (namespace, execution) = (namespace.clone(), execution.key());
-    Handle { namespace, execution, generation, run, seq: 0 }
 }
