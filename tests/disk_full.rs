@@ -40,6 +40,7 @@ use self::{
 const LAZARUS: &str = env!("CARGO_BIN_EXE_lazarus");
 /// Room for the store's reserve (64 MiB) and for what the test writes.
 const DISK_MIB: u32 = 128;
+const GUARD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A file system of its own in memory; gone with the value.
 struct Disk {
@@ -102,7 +103,8 @@ impl Drop for Disk {
 async fn serving(url: &str) -> (Process, Client) {
     let mut command = Command::new(LAZARUS);
     command.args(["serve", "--store", url, "--grpc", "127.0.0.1:0", "--log", "error"]);
-    command.args(["--lease", "30s", "--guard-interval", "2s"]);
+    let guard_interval = format!("{}s", GUARD_INTERVAL.as_secs());
+    command.args(["--lease", "30s", "--guard-interval", &guard_interval]);
     let (process, address) = Process::serving(&mut command);
     let address =
         tokio::time::timeout(PATIENCE, address).await.expect("in time").expect("it serves");
@@ -148,6 +150,9 @@ async fn a_disk_that_fills_up(disk: &Disk, url: &str, full: &str) {
     client.start(start("before", 10)).await.expect("there is room");
     let task = client.poll("w1", 5_000).await.expect("a task");
     client.start(start("idle", 10)).await.expect("there is room");
+    // A result after the guard interval needs another guard, and a long one needs its payload written:
+    // there is no room for these either.
+    tokio::time::sleep(GUARD_INTERVAL).await;
 
     disk.fill();
     let refused = client.start(start("during", 10)).await.expect_err("there is no room");
@@ -155,11 +160,10 @@ async fn a_disk_that_fills_up(disk: &Disk, url: &str, full: &str) {
     assert!(refused.message().contains(full), "{refused}");
     assert!(refused.message().contains("free some space there"), "{refused}");
     // A result is tried for a minute, as its worker would not send it again.
-    let (mut worker, done) = (client.clone(), task.clone());
-    let submitted =
-        tokio::spawn(
-            async move { worker.submit("w1", &done, Done::Success(json!({"n": 1}))).await },
-        );
+    let (mut worker, done, long) = (client.clone(), task.clone(), "x".repeat(50_000));
+    let submitted = tokio::spawn(async move {
+        worker.submit("w1", &done, Done::Success(json!({"long": long}))).await
+    });
     let before = processor_time(&process);
     tokio::time::sleep(Duration::from_secs(3)).await;
     let used = processor_time(&process) - before;

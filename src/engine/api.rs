@@ -190,6 +190,11 @@ impl Error {
         matches!(self.whole(), Self::Log(log::Error::Corrupt { .. } | log::Error::TooNew { .. }))
     }
 
+    /// Whether nothing was done, for a reason of the store's that can be over soon.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self.whole(), Self::Log(error) if error.may_pass())
+    }
+
     /// Whether asking the same again gets the same answer.
     pub fn is_final(&self) -> bool {
         match self.whole() {

@@ -34,6 +34,8 @@ use crate::{
 pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 /// How long a result may: its sender does not send it again, so giving up runs the step again.
 pub(super) const DEADLINE_OF_RESULTS: Duration = Duration::from_mins(1);
+/// The pause before a result is tried again of which nothing was written.
+const RESULT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A state that was read longer ago than this may belong to a run that is deleted by now: what is
 /// committed on it counts only after `id/` was seen to name the run still.
 const FRESH: Duration = Duration::from_mins(10);
@@ -66,14 +68,39 @@ impl Engine {
         self.handle_from(None, handle, command).await
     }
 
-    /// As [`Engine::handle`]; what the command makes ready goes to `place` on the board first.
+    /// As [`Engine::handle`]; what the command makes ready goes to `place` on the board first. A result
+    /// is tried for a minute, whichever of its requests the store does not do: its payload, a read, its
+    /// guard or its commit.
     pub(super) async fn handle_from(
         &self,
         place: Option<PlaceNumber>,
         handle: &Handle,
         mut command: Command,
     ) -> Result<(Answer, Handle), Arc<Error>> {
-        let blob = self.offload(handle, &mut command).await?;
+        let until = is_result(&command).then(|| self.inner.env.now().after(DEADLINE_OF_RESULTS));
+        let mut blob = None;
+        loop {
+            let handled = self.handle_once(place, handle, &mut command, &mut blob).await;
+            let may_pass = handled.as_ref().is_err_and(|error| error.may_pass());
+            if !may_pass || until.is_none_or(|until| self.inner.env.now() >= until) {
+                return handled;
+            }
+            self.inner.env.sleep(RESULT_AGAIN_AFTER).await;
+        }
+    }
+
+    /// Puts the payload of the command into `blob`, if it is large and not there yet, and has the command
+    /// decided and committed.
+    async fn handle_once(
+        &self,
+        place: Option<PlaceNumber>,
+        handle: &Handle,
+        command: &mut Command,
+        blob: &mut Option<Blob>,
+    ) -> Result<(Answer, Handle), Arc<Error>> {
+        if let Some(put) = self.offload(handle, command).await? {
+            *blob = Some(put);
+        }
         let desk = self.inner.slots.of(handle.run);
         loop {
             let (answer, mut answered) = oneshot::channel();
@@ -322,8 +349,8 @@ impl Engine {
             .map(str::to_owned)
             .collect();
         let encoded = self.encode((sealed, cid), &requests, Some(rest));
-        let is_result = |pending: &Pending| matches!(pending.command, Command::SubmitResult { .. });
-        let deadline = if batch.iter().any(is_result) { DEADLINE_OF_RESULTS } else { DEADLINE };
+        let has_result = batch.iter().any(|pending| is_result(&pending.command));
+        let deadline = if has_result { DEADLINE_OF_RESULTS } else { DEADLINE };
         match self.inner.log.append(handle.run, &encoded, deadline).await? {
             Append::Committed => {
                 self.still_named(handle, rest).await?;
@@ -401,6 +428,10 @@ impl Engine {
 
 fn is_woken(batch: &[Pending]) -> bool {
     batch.iter().any(|pending| pending.command == Command::Wake)
+}
+
+fn is_result(command: &Command) -> bool {
+    matches!(command, Command::SubmitResult { .. })
 }
 
 /// What became of trying to commit a batch.

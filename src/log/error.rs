@@ -66,6 +66,16 @@ impl Error {
         Self::Unknown { key, advice, source: source.map(Into::into) }
     }
 
+    /// Whether nothing was written, for a reason that can be over soon: the store is busy, full or out of
+    /// reach, but did not refuse the request as such.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Throttled { .. } => true,
+            Self::Unavailable { source, .. } => !source.downcast_ref().is_some_and(is_refusal),
+            Self::Unknown { .. } | Self::Corrupt { .. } | Self::TooNew { .. } => false,
+        }
+    }
+
     /// A read, a list or an index write that the store did not do.
     pub fn of_store(action: &str, key: &str, source: object_store::Error) -> Self {
         if is_throttling(&source) {
@@ -182,5 +192,18 @@ mod tests {
             "the store did not read run/x; check the credentials, the permissions and the URL of \
              the store"
         );
+    }
+
+    #[test]
+    fn only_a_store_that_may_answer_soon_is_worth_another_try() {
+        let denied =
+            object_store::Error::PermissionDenied { path: "run/x".into(), source: "no".into() };
+        assert!(!Error::of_store("write", "run/x", denied).may_pass());
+        let full = store::Full { directory: "/srv".into(), free_bytes: 5 << 20 };
+        let full = object_store::Error::Generic { store: "embedded", source: full.into() };
+        assert!(Error::of_store("write", "run/x", full).may_pass());
+        assert!(Error::of_store("read", "run/x", generic("connection reset")).may_pass());
+        assert!(Error::Throttled { after: PAUSE }.may_pass());
+        assert!(!Error::unknown("run/x".to_owned(), Some(generic("connection reset"))).may_pass());
     }
 }
