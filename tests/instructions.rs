@@ -20,7 +20,7 @@ use lazarus::{
     },
     store::Store,
     worker::{Call, Output, Worker},
-    workflow::{Definition, Namespace, Outcome, Payload, Policy},
+    workflow::{Definition, Namespace, Outcome, Payload},
 };
 use serde_json::json;
 use tonic::transport::Endpoint;
@@ -94,13 +94,7 @@ fn on_one_thread<F: Future<Output = ()>>(work: impl FnOnce(Engine, u32) -> F) {
         let env = SystemEnv::shared();
         let url = format!("embedded:{}", folder.path().display());
         let store = Store::open(&url, env.clone()).await.expect("the store opens");
-        let config = Config {
-            policy: Policy::default(),
-            cache_bytes: 64 << 20,
-            near_timers: true,
-            reservations: true,
-            instance: "lazarus/test".to_owned(),
-        };
+        let config = Config::of("lazarus/test");
         let engine = Engine::open(store, env, config).await.expect("the engine opens");
         work(engine.clone(), chains).await;
         engine.begin_shutdown();
@@ -126,24 +120,9 @@ fn chains_in_process() {
         let definition: Definition =
             serde_json::from_value(json!({ "name": "chain", "steps": steps })).expect("a chain");
         engine.put_blueprint(&namespace, definition, "test", false).await.expect("is put");
-        let request = PollRequest {
-            namespace: namespace.clone(),
-            worker: "w".to_owned(),
-            wait: Duration::from_secs(10),
-            connection: None,
-        };
+        let request = PollRequest::of("w", Duration::from_secs(10));
         for _ in 0..chains {
-            let start = StartRequest {
-                namespace: namespace.clone(),
-                workflow: "chain".to_owned(),
-                version: Some(1),
-                execution: None,
-                input: json!({}),
-                request: String::new(),
-                timeout: None,
-                correlation_id: String::new(),
-                tags: vec![],
-            };
+            let start = StartRequest { version: Some(1), ..StartRequest::of("chain") };
             let (task, started) = tokio::join!(engine.poll(request.clone()), engine.start(start));
             started.expect("is started");
             let mut task = task.expect("is polled").expect("a task");

@@ -158,7 +158,6 @@ mod tests {
     use crate::{
         cost::{Requests, Standing},
         store::{self, Store},
-        workflow::Policy,
     };
 
     /// A clock that stands still until it is moved.
@@ -197,11 +196,10 @@ mod tests {
         let before = store.requests();
         store::layout(&store, None).await.unwrap();
         let config = engine::Config {
-            policy: Policy::default(),
             cache_bytes: 0,
             near_timers: false,
             reservations: false,
-            instance: "wake/test".to_owned(),
+            ..engine::Config::of("wake/test")
         };
         let engine = Engine::open(store.clone(), shared, config).await.unwrap();
         let caller = serving::caller(&PushArgs { push_secrets: None }).unwrap();

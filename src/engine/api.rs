@@ -35,6 +35,24 @@ pub struct StartRequest {
     pub tags: Vec<String>,
 }
 
+impl StartRequest {
+    /// The newest version of `workflow`, in the default namespace, with no input and no name; its fields
+    /// say what is to be otherwise.
+    pub fn of(workflow: impl Into<String>) -> Self {
+        Self {
+            namespace: Namespace::default(),
+            workflow: workflow.into(),
+            version: None,
+            execution: None,
+            input: serde_json::Value::Object(serde_json::Map::new()),
+            request: String::new(),
+            timeout: None,
+            correlation_id: String::new(),
+            tags: vec![],
+        }
+    }
+}
+
 /// A request to go on with an execution that closed without completing.
 #[derive(Clone, Debug)]
 pub struct ResumeRequest {
@@ -77,6 +95,14 @@ pub struct PollRequest {
     /// The connection it came on, where there is one: a heartbeat without a task id only counts on
     /// the connection on which its worker polls.
     pub connection: Option<String>,
+}
+
+impl PollRequest {
+    /// Of `worker` in the default namespace, on no connection.
+    pub fn of(worker: impl Into<String>, wait: Duration) -> Self {
+        let (namespace, worker) = (Namespace::default(), worker.into());
+        Self { namespace, worker, wait, connection: None }
+    }
 }
 
 /// A task in a worker's hands.

@@ -79,6 +79,19 @@ pub struct Config {
     pub instance: String,
 }
 
+impl Config {
+    /// Of a process that stays, with 64 MiB for states.
+    pub fn of(instance: impl Into<String>) -> Self {
+        Self {
+            policy: Policy::default(),
+            cache_bytes: 64 << 20,
+            near_timers: true,
+            reservations: true,
+            instance: instance.into(),
+        }
+    }
+}
+
 /// The engine of one process; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Engine {

@@ -137,20 +137,12 @@ mod tests {
         engine::Config,
         store::{Family, Operation},
         wake::tests::{FakeEnv, Moody, ordered},
-        workflow::Policy,
     };
 
     #[tokio::test]
     async fn an_idle_instance_with_retention_makes_at_most_64_lists_a_minute() {
         let (env, store) = (FakeEnv::shared(), ordered(Arc::<Moody>::default(), false));
-        let config = Config {
-            policy: Policy::default(),
-            cache_bytes: 1 << 20,
-            near_timers: true,
-            reservations: true,
-            instance: "idle/test".to_owned(),
-        };
-        let engine = Engine::new(store.clone(), env.clone(), 1, config);
+        let engine = Engine::new(store.clone(), env.clone(), 1, Config::of("idle/test"));
         let background = engine.clone();
         engine.inner.tasks.spawn(async move { background.run_background().await });
         let background = engine.clone();

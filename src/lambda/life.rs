@@ -191,20 +191,13 @@ mod tests {
     use crate::{
         engine::{Keep, RetentionPolicy},
         env::SystemEnv,
-        workflow::Policy,
     };
 
     async fn life() -> Life {
         let settings = Settings {
             store: "memory:".to_owned(),
             shards: None,
-            engine: engine::Config {
-                policy: Policy::default(),
-                cache_bytes: 1 << 20,
-                near_timers: true,
-                reservations: true,
-                instance: "lambda/test".to_owned(),
-            },
+            engine: engine::Config::of("lambda/test"),
             retention: RetentionPolicy::new(Keep::Forever, BTreeMap::new()),
             push_secrets: None,
             wake_parts: 1,

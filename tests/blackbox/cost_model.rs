@@ -12,7 +12,7 @@ use lazarus::{
         lazarus as v1,
     },
     store::{self, Family, Operation, Store, Traits},
-    workflow::{Namespace, Policy, Timestamp},
+    workflow::Timestamp,
 };
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
@@ -327,14 +327,7 @@ async fn idle_hour(has_worker: bool) -> Requests {
     let env = Arc::new(Stepped(watch::Sender::new(0)));
     let traits = Traits { ordered: true, exclusive: false };
     let store = Store::wrap(Arc::new(InMemory::new()), traits, "memory (shared)");
-    let config = Config {
-        policy: Policy::default(),
-        cache_bytes: 1 << 20,
-        near_timers: true,
-        reservations: true,
-        instance: "idle/test".to_owned(),
-    };
-    let engine = Engine::new(store.clone(), env.clone(), 1, config);
+    let engine = Engine::new(store.clone(), env.clone(), 1, Config::of("idle/test"));
     let mut working = JoinSet::new();
     let background = engine.clone();
     working.spawn(async move { background.run_background().await });
@@ -344,12 +337,7 @@ async fn idle_hour(has_worker: bool) -> Requests {
     if has_worker {
         let polled = engine.clone();
         working.spawn(async move {
-            let poll = PollRequest {
-                namespace: Namespace::default(),
-                worker: "w1".to_owned(),
-                wait: Duration::from_hours(10),
-                connection: None,
-            };
+            let poll = PollRequest::of("w1", Duration::from_hours(10));
             let task = polled.poll(poll).await.expect("a poll");
             assert!(task.is_none());
         });

@@ -15,7 +15,7 @@ use lazarus::{
     },
     proto::{cerebelum::ExecutionState as State, lazarus as v1},
     store::{Family, Operation, Store, Traits},
-    workflow::{ExecutionId, Namespace, Policy},
+    workflow::{ExecutionId, Namespace},
 };
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path};
 use serde_json::json;
@@ -42,11 +42,10 @@ struct World {
 /// An engine that does nothing by itself.
 fn engine(objects: Arc<dyn ObjectStore>, clock: &Arc<Clock>) -> Engine {
     let config = Config {
-        policy: Policy::default(),
         cache_bytes: 0,
         near_timers: false,
         reservations: false,
-        instance: "retention/test".to_owned(),
+        ..Config::of("retention/test")
     };
     Engine::new(Store::wrap(objects, TRAITS, "memory (shared)"), clock.clone(), 1, config)
 }
@@ -207,15 +206,9 @@ impl World {
     /// Starts an execution of its own id, without a worker.
     async fn start(&self, engine: &Engine, execution: &str) -> Result<Started, Error> {
         let request = StartRequest {
-            namespace: Namespace::default(),
-            workflow: "chain".to_owned(),
-            version: None,
             execution: Some(id(execution)),
-            input: json!({}),
             request: "another".to_owned(),
-            timeout: None,
-            correlation_id: String::new(),
-            tags: vec![],
+            ..StartRequest::of("chain")
         };
         let started = engine.start(request).await;
         engine.drain(PATIENCE).await;

@@ -7,7 +7,7 @@ use lazarus::{
     engine::{Config, Engine, PollRequest, StartRequest},
     env::SystemEnv,
     store::{Family, Operation, Store},
-    workflow::{Definition, Namespace, Policy, Step, Submission},
+    workflow::{Definition, Namespace, Step, Submission},
 };
 use serde_json::json;
 
@@ -23,36 +23,14 @@ async fn engine(directory: &Path) -> Engine {
     let url = format!("embedded:{}", directory.display());
     let env = SystemEnv::shared();
     let store = Store::open(&url, env.clone()).await.expect("the store opens");
-    let config = Config {
-        policy: Policy::default(),
-        cache_bytes: 64 << 20,
-        near_timers: false,
-        reservations: false,
-        instance: "sleepers/test".to_owned(),
-    };
+    let config = Config { near_timers: false, reservations: false, ..Config::of("sleepers/test") };
     Engine::open(store, env, config).await.expect("the engine opens")
 }
 
 /// Starts an execution of one step and takes whichever task is ready to bed.
 async fn put_to_sleep(engine: &Engine, duration_ms: i64) {
-    let start = StartRequest {
-        namespace: Namespace::default(),
-        workflow: "nap".to_owned(),
-        version: None,
-        execution: None,
-        input: json!({}),
-        request: String::new(),
-        timeout: None,
-        correlation_id: String::new(),
-        tags: vec![],
-    };
-    engine.start(start).await.expect("it starts");
-    let poll = PollRequest {
-        namespace: Namespace::default(),
-        worker: "w1".to_owned(),
-        wait: Duration::from_secs(20),
-        connection: None,
-    };
+    engine.start(StartRequest::of("nap")).await.expect("it starts");
+    let poll = PollRequest::of("w1", Duration::from_secs(20));
     let task = engine.poll(poll).await.expect("a poll").expect("a task");
     let token = task.token;
     let sleep = Submission::Sleep { duration_ms, data: json!({}) };

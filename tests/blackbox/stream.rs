@@ -21,7 +21,7 @@ use lazarus::{
     },
     store::Latency,
     worker::{self, Call, Failed, Output},
-    workflow::{Namespace, Outcome, Payload},
+    workflow::{Outcome, Payload},
 };
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
@@ -172,6 +172,43 @@ async fn a_chain_of_ten_costs_12_put_and_its_outputs_are_the_next_inputs() {
     let seen = seen.lock().expect("a map");
     assert_eq!(seen["s9"], json!({"s8": {"n": 8}}));
     assert_eq!(seen.len(), 10);
+}
+
+/// Whatever comes during a commit is in the next one: how many there are depends on how long a put takes,
+/// so that it takes as long as on S3 here.
+#[tokio::test]
+async fn a_hundred_steps_beside_each_other_and_a_join_cost_at_most_20_put() {
+    let slow: Latency = "put=50ms,get=15ms,list=50ms,delete=25ms".parse().expect("times");
+    let store = Bucket::in_memory().store().await.slowed(slow, &SystemEnv::shared());
+    let instance = Instance::start(store, &Setup::counted()).await;
+    let mut client = instance.client().await;
+    let parts: Vec<String> = (0..100).map(|n| format!("part{n}")).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let mut steps: Vec<(&str, &[&str])> = vec![("split", &[])];
+    steps.extend(parts.iter().map(|part| (*part, &["split"] as &[&str])));
+    steps.push(("join", &parts));
+    let version = client.blueprint("fan", &steps).await;
+    let address = format!("http://{}", instance.address);
+    let mut worker = worker::Worker::new(&address, "rust-1").expect("an address").slots(100);
+    for (step, _) in &steps {
+        worker = worker.step(step, async |_: Call| Ok(Output::value(json!({"ok": 1}))));
+    }
+    let running = Running::start(worker);
+    while instance.engine.waiting_polls() < 100 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let before = instance.engine.store().requests();
+    let request = v1::StartRequest { workflow: "fan".to_owned(), version, ..Default::default() };
+    let id = client.start(request).await.expect("it starts").execution_id;
+    client.until(&id, State::ExecutionCompleted).await;
+    running.end().await;
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    let (put, ..) = on_the_way(cost);
+    assert!((6..=20).contains(&put), "{cost}");
+    let events = client.events(&id).await;
+    let results = events.iter().filter(|event| event["k"] == "step_completed").count();
+    assert_eq!(results, 102, "{events:#?}");
 }
 
 #[tokio::test]
@@ -468,12 +505,7 @@ async fn what_a_place_was_given_goes_back_when_nobody_takes_it() {
     let (mut client, engine) = (instance.client().await, &instance.engine);
     client.blueprint("pair", &[("first", &[]), ("second", &["first"])]).await;
     client.execute("pair", json!({})).await;
-    let poll = || PollRequest {
-        namespace: Namespace::default(),
-        worker: "w".to_owned(),
-        wait: Duration::from_secs(10),
-        connection: None,
-    };
+    let poll = || PollRequest::of("w", Duration::from_secs(10));
     let first = engine.poll(poll()).await.expect("is polled").expect("a task");
     let seat = engine.sit(poll()).await;
     let outcome = Outcome::Succeeded(Payload::of(json!(1)));

@@ -7,7 +7,7 @@ use lazarus::{
     engine::{Config, Engine, PollRequest, StartRequest},
     env::SystemEnv,
     store::Store,
-    workflow::{Definition, Namespace, Policy, Step, Submission},
+    workflow::{Definition, Namespace, Step, Submission},
 };
 use serde_json::{Value, json};
 
@@ -19,36 +19,14 @@ const SLEEPERS: usize = 600;
 /// So many executions whose sleep is over.
 async fn put_to_sleep(stage: &Stage) {
     let store = Store::open(&stage.store(), SystemEnv::shared()).await.expect("a store");
-    let config = Config {
-        policy: Policy::default(),
-        cache_bytes: 64 << 20,
-        near_timers: false,
-        reservations: false,
-        instance: "sleepers/test".to_owned(),
-    };
+    let config = Config { near_timers: false, reservations: false, ..Config::of("sleepers/test") };
     let engine = Engine::open(store, SystemEnv::shared(), config).await.expect("an engine");
     let step = Step { name: "nap".into(), ..Step::default() };
     let nap = Definition { name: "nap".to_owned(), steps: vec![step], ..Definition::default() };
     engine.put_blueprint(&Namespace::default(), nap, "", false).await.expect("a blueprint");
     let one = |_| async {
-        let start = StartRequest {
-            namespace: Namespace::default(),
-            workflow: "nap".to_owned(),
-            version: None,
-            execution: None,
-            input: json!({}),
-            request: String::new(),
-            timeout: None,
-            correlation_id: String::new(),
-            tags: vec![],
-        };
-        engine.start(start).await.expect("it starts");
-        let poll = PollRequest {
-            namespace: Namespace::default(),
-            worker: "w1".to_owned(),
-            wait: Duration::from_secs(20),
-            connection: None,
-        };
+        engine.start(StartRequest::of("nap")).await.expect("it starts");
+        let poll = PollRequest::of("w1", Duration::from_secs(20));
         let task = engine.poll(poll).await.expect("a poll").expect("a task");
         let token = task.token;
         let sleep = Submission::Sleep { duration_ms: 1, data: json!({}) };

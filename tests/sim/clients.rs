@@ -82,8 +82,6 @@ impl Clients {
                 &self.workload.definitions[self.chance.index(self.workload.definitions.len())];
             let chosen = || ExecutionId::chosen(&format!("order-{number}")).expect("an id");
             let request = StartRequest {
-                namespace: Namespace::default(),
-                workflow: workflow.name.clone(),
                 version: self.chance.happens(500).then_some(1),
                 execution: is_chosen.then(chosen),
                 input: self.input(number),
@@ -92,8 +90,7 @@ impl Clients {
                     .chance
                     .happens(100)
                     .then(|| self.chance.pick(&[Duration::from_secs(40), Duration::from_mins(5)])),
-                correlation_id: String::new(),
-                tags: vec![],
+                ..StartRequest::of(&workflow.name)
             };
             let started = self.begin(&request).await;
             self.see_to_the_end(&started, &request.request).await;

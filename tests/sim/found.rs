@@ -45,15 +45,9 @@ async fn begun(world: &Arc<World>) -> Arc<Cluster> {
 
 async fn start(cluster: &Cluster) {
     let request = StartRequest {
-        namespace: Namespace::default(),
-        workflow: "one".to_owned(),
-        version: None,
         execution: Some(it()),
-        input: json!({}),
         request: "start".to_owned(),
-        timeout: None,
-        correlation_id: String::new(),
-        tags: vec![],
+        ..StartRequest::of("one")
     };
     let start = |engine: Engine| async move { engine.start(request).await };
     cluster.ask(0, PATIENCE, start).await.expect("it starts");
@@ -61,12 +55,7 @@ async fn start(cluster: &Cluster) {
 
 /// Polls the first instance once; whether a task came.
 async fn poll(cluster: &Cluster, wait: Duration) -> Option<TaskForWorker> {
-    let poll = PollRequest {
-        namespace: Namespace::default(),
-        worker: "w".to_owned(),
-        wait,
-        connection: None,
-    };
+    let poll = PollRequest::of("w", wait);
     let poll = |engine: Engine| async move { engine.poll(poll).await };
     cluster.ask(0, PATIENCE, poll).await.expect("an answer")
 }

@@ -159,7 +159,7 @@ mod tests {
         push::{Answer, Delivery, Undelivered},
         store::{Family, Operation},
         wake::tests::{FakeEnv, Moody, ordered},
-        workflow::{Namespace, Policy, Timestamp},
+        workflow::{Namespace, Timestamp},
     };
 
     /// Has nobody to call.
@@ -201,14 +201,7 @@ mod tests {
     #[tokio::test]
     async fn an_idle_instance_with_push_queues_makes_at_most_64_lists_a_minute_beside_its_polls() {
         let (env, store) = (FakeEnv::shared(), ordered(Arc::<Moody>::default(), false));
-        let config = Config {
-            policy: Policy::default(),
-            cache_bytes: 1 << 20,
-            near_timers: true,
-            reservations: true,
-            instance: "idle/test".to_owned(),
-        };
-        let engine = Engine::new(store.clone(), env.clone(), 1, config);
+        let engine = Engine::new(store.clone(), env.clone(), 1, Config::of("idle/test"));
         for name in ["a", "b", "c"] {
             engine.set_queue(&queue(name)).await.unwrap();
         }

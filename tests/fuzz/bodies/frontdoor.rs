@@ -24,7 +24,7 @@ use lazarus::{
         },
     },
     store::{Store, Traits},
-    workflow::{Policy, Timestamp},
+    workflow::Timestamp,
 };
 use object_store::memory::InMemory;
 use prost::Message;
@@ -143,14 +143,7 @@ impl World {
     async fn new(clock: &Arc<Clock>) -> Self {
         let traits = Traits { ordered: true, exclusive: false };
         let store = Store::wrap(Arc::new(InMemory::new()), traits, "memory");
-        let config = Config {
-            policy: Policy::default(),
-            cache_bytes: 1 << 20,
-            near_timers: true,
-            reservations: true,
-            instance: "fuzz/0".to_owned(),
-        };
-        let engine = Engine::new(store, clock.clone(), 1, config);
+        let engine = Engine::new(store, clock.clone(), 1, Config::of("fuzz/0"));
         let mut routes = RoutesBuilder::default();
         let door = FrontDoor::new(engine.clone());
         routes

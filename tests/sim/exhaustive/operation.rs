@@ -124,8 +124,7 @@ pub async fn polled(
     engine: &Engine,
     worker: &str,
 ) -> Result<Option<(TaskToken, String)>, Error> {
-    let (namespace, wait) = (Namespace::default(), Duration::from_millis(50));
-    let request = PollRequest { namespace, worker: worker.to_owned(), wait, connection: None };
+    let request = PollRequest::of(worker, Duration::from_millis(50));
     let Some(task) = engine.poll(request).await? else { return Ok(None) };
     let token = task.token;
     world.audit.delivered(&token, worker);
@@ -147,15 +146,10 @@ async fn start(
     let asked_ms = world.now_ms();
     let answer = engine
         .start(StartRequest {
-            namespace: Namespace::default(),
-            workflow: workflow.to_owned(),
             version: Some(1),
             execution,
-            input: json!({}),
             request: sent,
-            timeout: None,
-            correlation_id: String::new(),
-            tags: vec![],
+            ..StartRequest::of(workflow)
         })
         .await;
     began(world, request, asked_ms, &answer)
