@@ -14,16 +14,17 @@ use lazarus::{
 #[global_allocator]
 static MEMORY: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
-/// How many threads read from the disk at once. When thousands of sleepers are due in one moment there
-/// would be 512, of which each keeps some hundred KiB, and two cores read no faster with them.
-const READERS_MAX: usize = 32;
+/// How many threads wait at once for what a thread has to wait for: names of hosts, and the disk of a store
+/// of files. When thousands of sleepers are due in one moment there would be 512, of which each keeps
+/// some hundred KiB, and two cores get no more done with them.
+const BLOCKED_MAX: usize = 32;
 
 fn main() -> anyhow::Result<ExitCode> {
     // Clap prints help, versions and faults of usage itself, and ends with 0 or 2.
     let by_lambda = env::var_os("AWS_LAMBDA_RUNTIME_API").is_some();
     let cli = Cli::parse_from(cli::words(env::args_os(), by_lambda));
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .max_blocking_threads(READERS_MAX)
+        .max_blocking_threads(BLOCKED_MAX)
         .enable_all()
         .build()?;
     let exit = runtime.block_on(Box::pin(cli::run(cli, SystemEnv::shared())));

@@ -3,8 +3,8 @@
 //! The only caller of `log.append`. Invariants:
 //! * no effect (an answer, a task in a worker's hands, a wake entry deleted) before `Committed`;
 //! * whatever goes wrong in between, the folded state is dropped, never put back;
-//! * a run that a commit makes active has its guard in the wake index before the commit is sent (a start
-//!   may take it along: `start.rs`).
+//! * a run that a commit makes active has its guard in the wake index before the commit is sent, or, where
+//!   the store can do that, with it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -53,7 +53,7 @@ impl Engine {
     /// Answers once the commit that applies it is in the log, with the handle at that commit. Sent
     /// twice, it is applied once. Costs 1 PUT, shared with the commands that arrive during another
     /// commit of the run; a guard more when it makes a parked run active; cold 2 GET more, and 1 before a
-    /// guard.
+    /// guard that is not in one batch with its commit.
     ///
     /// # Errors
     ///
@@ -193,8 +193,10 @@ impl Engine {
         batch: &[Pending],
     ) -> Result<(Answers, Handle), Error> {
         let mut hint = handle.clone();
-        // A wake entry's handle is old by nature: what is due follows from the newest commit only.
-        let mut anew = is_woken(batch) && !self.inner.memory.has(handle.run);
+        // A wake entry's handle is old by nature: what is due follows from the newest commit only. Where
+        // nothing is put before the commit, trying it finds that out.
+        let may_be_old = is_woken(batch) && !self.inner.memory.has(handle.run);
+        let mut anew = may_be_old && !self.inner.store.takes_along();
         for race in 0..RACES_MAX {
             let (loaded, from_cache) = self.rehydrate(&hint, anew).await?;
             match self.try_commit(loaded, from_cache, batch).await? {
@@ -323,7 +325,7 @@ impl Engine {
         }
     }
 
-    /// Arms the guard if need be, and appends.
+    /// Appends, and arms the guard if need be: with the commit where the store can, else before it.
     async fn write(
         &self,
         before: &Before,
@@ -333,7 +335,8 @@ impl Engine {
         batch: &[Pending],
     ) -> Result<Written, Error> {
         let handle = &before.handle;
-        if let Some(guard) = guard {
+        let along = guard.and_then(|guard| self.inner.wakes.along(handle, attention_of(guard)));
+        if let Some(guard) = guard.filter(|_| along.is_none()) {
             // If the commit loses, its guard stays until it fires: an offer with an old hint, tried at each
             // poll of a build that can not read the winner, would leave one each time.
             if !rest.at_tail
@@ -351,7 +354,7 @@ impl Engine {
         let encoded = self.encode((sealed, cid), &requests, Some(rest));
         let has_result = batch.iter().any(|pending| is_result(&pending.command));
         let deadline = if has_result { DEADLINE_OF_RESULTS } else { DEADLINE };
-        match self.inner.log.append(handle.run, &encoded, deadline).await? {
+        match self.inner.log.append(handle.run, &encoded, along, deadline).await? {
             Append::Committed => {
                 self.still_named(handle, rest).await?;
                 Ok(Written::Committed(encoded))

@@ -176,7 +176,7 @@ impl Engine {
         let rest = Rest::of(&loaded, false);
         let sealed = Draft::next(loaded.state, now, 0).settle();
         let encoded = self.encode((&sealed, self.inner.env.random()), &[], Some(&rest));
-        let settled = self.inner.log.append(entry.handle.run, &encoded, DEADLINE).await?;
+        let settled = self.inner.log.append(entry.handle.run, &encoded, None, DEADLINE).await?;
         if settled == Append::Committed {
             self.inner.memory.put(Loaded::after(sealed.state, loaded.blueprint, &encoded, now));
         }

@@ -76,7 +76,7 @@ impl RunLog {
     /// Creates a run with its start commit, or returns who has this generation of the id; then nothing
     /// went `along` either.
     ///
-    /// Costs as [`RunLog::append`], and a PUT for what goes along.
+    /// Costs as [`RunLog::append`].
     ///
     /// # Errors
     ///
@@ -97,10 +97,10 @@ impl RunLog {
         self.put(&Key::Id { namespace, execution, generation }, commit, along, deadline).await
     }
 
-    /// Appends `commit` at exactly `commit.seq`, or returns who did.
+    /// Appends `commit` at exactly `commit.seq`, or returns who did; then nothing went `along` either.
     ///
     /// Linearizable per run: of all callers with one `seq`, exactly one sees [`Append::Committed`].
-    /// Costs 1 PUT; a lost race 1 GET more. `deadline` covers all retries. Dropping the future
+    /// Costs 1 PUT, and one for what goes along; a lost race 1 GET more. `deadline` covers all retries. Dropping the future
     /// leaves the outcome unknown.
     ///
     /// # Errors
@@ -120,6 +120,7 @@ impl RunLog {
         &self,
         run: RunId,
         commit: &Encoded,
+        along: Option<Along>,
         deadline: Duration,
     ) -> Result<Append, Error> {
         assert_eq!(commit.run, run, "BUG: a commit is appended to another run");
@@ -127,7 +128,7 @@ impl RunLog {
             (1..SEQ_MAX).contains(&commit.seq),
             "BUG: a commit has a number that none can have"
         );
-        self.put(&Key::Run { run, seq: commit.seq }, commit, None, deadline).await
+        self.put(&Key::Run { run, seq: commit.seq }, commit, along, deadline).await
     }
 
     async fn put(

@@ -1,8 +1,11 @@
 //! What things cost, in requests: the exact counts that the README promises.
 
+use std::time::Duration;
+
 use lazarus::{
+    env::SystemEnv,
     proto::{cerebelum::ExecutionState as State, lazarus as v1},
-    store::{Family, Operation, Requests},
+    store::{Family, Operation, Requests, Store},
 };
 use serde_json::json;
 
@@ -166,7 +169,7 @@ async fn the_leases_of_a_fan_out_ride_in_one_commit() {
         })
         .collect();
     while instance.engine.waiting_polls() < WIDTH - 1 {
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
     instance.settle().await;
     let before = instance.engine.store().requests();
@@ -255,12 +258,81 @@ async fn a_sleep_costs_a_timer_a_guard_and_a_commit() {
     client.until(&id, State::ExecutionCompleted).await;
 }
 
+/// An embedded store as a process has it that is alone on it.
+async fn embedded() -> (tempfile::TempDir, Store) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("embedded:{}", directory.path().display());
+    let store = Store::open(&url, SystemEnv::shared()).await.expect("the store opens");
+    (directory, store)
+}
+
+#[tokio::test]
+async fn on_an_embedded_store_a_wake_reads_its_run_once() {
+    let (_directory, store) = embedded().await;
+    let setup = Setup { background: true, ..Setup::counted() };
+    let instance = Instance::start(store, &setup).await;
+    let mut client = instance.client().await;
+    client.blueprint("nap", &[("nap", &[]), ("after", &["nap"])]).await;
+    client.execute("nap", json!({})).await;
+    let nap = client.poll("w1", 10_000).await.expect("nap");
+    instance.settle().await;
+    let before = instance.engine.store().requests();
+    client.submit("w1", &nap, Done::Sleep { millis: 500, data: json!({}) }).await;
+    client.poll("w1", 10_000).await.expect("the step after the sleep");
+    instance.settle().await;
+    let cost = instance.engine.store().requests() - before;
+    assert_eq!(cost.in_family(Operation::Get, Family::Run), 1, "{cost}");
+    // The timer; and the guard, in one batch with its commit.
+    assert_eq!(cost.in_family(Operation::Put, Family::Wake), 2, "{cost}");
+    assert_eq!(cost.in_family(Operation::Delete, Family::Wake), 2, "{cost}");
+}
+
+#[tokio::test]
+async fn a_wake_that_begins_with_an_old_commit_is_decided_on_the_newest_and_leaves_no_guard() {
+    let (_directory, store) = embedded().await;
+    let setup = Setup { reservations: false, ..Setup::counted() };
+    let first = Instance::start(store.clone(), &setup).await;
+    let mut client = first.client().await;
+    let begin: &[&str] = &["begin"];
+    let steps =
+        [("begin", &[] as &[&str]), ("short", begin), ("long", begin), ("after", &["short"])];
+    client.blueprint("naps", &steps).await;
+    let id = client.execute("naps", json!({})).await;
+    let task = client.poll("w1", 10_000).await.expect("the first step");
+    client.submit("w1", &task, Done::Success(json!({}))).await;
+    let mut naps = vec![];
+    for worker in ["w1", "w2"] {
+        naps.push((worker, client.poll(worker, 10_000).await.expect("a nap")));
+    }
+    naps.sort_by_key(|(_, nap)| nap.step_name == "long");
+    // The entry of the short one names the commit before that of the long one.
+    for ((worker, nap), millis) in naps.iter().zip([300, 3_600_000]) {
+        let sleep = Done::Sleep { millis, data: json!({}) };
+        assert!(client.submit(worker, nap, sleep).await.success);
+    }
+    first.settle().await;
+    first.kill();
+    tokio::time::sleep(Duration::from_millis(400)).await;
+
+    let second = Instance::start(store, &setup).await;
+    let mut client = second.client().await;
+    second.engine.tick().await.expect("a pass");
+    let after = client.poll("w1", 10_000).await.expect("the step after the short sleep");
+    assert_eq!(after.step_name, "after");
+    second.settle().await;
+    let ended = client.events(&id).await;
+    let ended: Vec<_> = ended.iter().filter(|event| event["k"] == "sleep_ended").collect();
+    assert_eq!(ended.len(), 1, "{ended:?}");
+    let entries = second.objects("wake").await;
+    assert_eq!(entries.len(), 2, "a guard, and the timer of the long sleep: {entries:#?}");
+}
+
 /// Waits until the poll that was just sent waits at the engine.
 async fn until_polling(instance: &Instance) {
     let begun = std::time::Instant::now();
     while instance.engine.waiting_polls() == 0 {
         assert!(begun.elapsed() < crate::support::PATIENCE, "the poll did not arrive");
-        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 

@@ -16,7 +16,7 @@ fn append(puts: &[Act], gets: &[Act]) -> (Result<Append, Error>, Vec<&'static st
         let writer = Writer::write(&log, 1, |_| true).await.next(2, true);
         store.seen();
         store.script(puts, gets);
-        let heard = log.append(handle().run, &writer.last, PATIENCE).await;
+        let heard = log.append(handle().run, &writer.last, None, PATIENCE).await;
         let seen = store.seen();
         store.script(&[], &[]);
         // Whatever was heard: what stands there, if anything, is our commit and nothing else.
@@ -125,12 +125,12 @@ fn the_loser_of_a_race_hears_who_won() {
         let (log, store) = log();
         let begin = Writer::write(&log, 1, |_| true).await;
         let (ours, theirs) = (begin.next(2, true), begin.next(3, true));
-        log.append(handle().run, &theirs.last, PATIENCE).await.unwrap();
+        log.append(handle().run, &theirs.last, None, PATIENCE).await.unwrap();
         let theirs = Commit::decode(&Key::of_commit(&handle().at(1)), &theirs.last.bytes).unwrap();
         for puts in [&[][..], &[Fail], &[WriteLate, Fail], &[Conflict]] {
             store.seen();
             store.script(puts, &[]);
-            let heard = log.append(handle().run, &ours.last, PATIENCE).await.unwrap();
+            let heard = log.append(handle().run, &ours.last, None, PATIENCE).await.unwrap();
             assert_eq!(heard, Append::Lost(Box::new(theirs.clone())), "{puts:?}");
             let put_and_get = puts.iter().filter(|act| !matches!(act, Conflict)).count() + 2;
             assert_eq!(store.seen().len(), put_and_get, "{puts:?}");
@@ -158,9 +158,9 @@ fn a_winner_that_continues_another_log_is_corrupt() {
         let (log, _) = log();
         Writer::write(&log, 1, |_| true).await;
         let foreign = Writer::begin(8).next(3, true);
-        log.append(handle().run, &foreign.last, PATIENCE).await.unwrap();
+        log.append(handle().run, &foreign.last, None, PATIENCE).await.unwrap();
         let ours = Writer::begin(1).next(2, true);
-        let heard = log.append(handle().run, &ours.last, PATIENCE).await;
+        let heard = log.append(handle().run, &ours.last, None, PATIENCE).await;
         assert!(matches!(heard, Err(Error::Corrupt { .. })), "{heard:?}");
     });
 }

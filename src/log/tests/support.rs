@@ -316,7 +316,7 @@ impl Writer {
         let patience = Duration::from_secs(10);
         let outcome = match self.last.seq {
             0 => log.create((&namespace, &execution, generation), &self.last, None, patience).await,
-            _ => log.append(run, &self.last, patience).await,
+            _ => log.append(run, &self.last, None, patience).await,
         };
         assert_eq!(outcome.unwrap(), crate::log::Append::Committed);
     }

@@ -11,7 +11,7 @@
 //! * a list reads in small chunks, so that reading its first key does not cost the whole;
 //! * a disk that is nearly full is not written to; a store whose engine takes no more writes says so.
 //!
-//! Reads may touch the disk, so they run on the runtime's blocking threads. Multipart uploads are
+//! Reads may touch the disk, so they run on threads of their own (`reader.rs`). Multipart uploads are
 //! not implemented: an object is one put.
 
 mod committer;
@@ -19,6 +19,7 @@ mod database;
 mod directory;
 mod health;
 mod journal;
+mod reader;
 mod record;
 mod scan;
 mod space;
@@ -38,6 +39,7 @@ pub use self::space::Full;
 use self::{
     committer::{Change, Committer},
     database::Database,
+    reader::{Reader, Readers},
     record::Record,
 };
 use super::{OpenError, Traits};
@@ -63,8 +65,11 @@ pub struct Along {
 pub struct Embedded {
     // Before `database`: its thread must end first.
     committer: Committer,
+    reader: Reader,
     database: Arc<Database>,
     env: Arc<dyn Env>,
+    /// What `reader` reads on.
+    _readers: Readers,
 }
 
 impl Embedded {
@@ -79,13 +84,11 @@ impl Embedded {
     pub async fn open(directory: &FilePath, env: Arc<dyn Env>) -> Result<Self, OpenError> {
         let path = directory.to_owned();
         let opened = tokio::task::spawn_blocking(move || Database::open(&path)).await;
-        let failed = |error| OpenError::Directory {
-            directory: directory.to_owned(),
-            source: io::Error::other(error),
-        };
-        let database = Arc::new(opened.map_err(failed)??);
+        let failed = |source| OpenError::Directory { directory: directory.to_owned(), source };
+        let database = Arc::new(opened.map_err(|error| failed(io::Error::other(error)))??);
+        let readers = Readers::new().map_err(failed)?;
         let committer = Committer::start(Arc::clone(&database), Arc::clone(&env));
-        Ok(Self { committer, database, env })
+        Ok(Self { committer, reader: readers.of(&database), database, env, _readers: readers })
     }
 
     /// Resolves, with the cause, when no write succeeds any more until the store is opened again.
@@ -103,15 +106,6 @@ impl Embedded {
             cause = self.database.health().broken() => cause.to_owned(),
             () = watch => unreachable!("BUG: a loop without an end has ended"),
         }
-    }
-
-    /// Runs `read` where it may wait for the disk.
-    async fn read<T: Send + 'static>(
-        &self,
-        read: impl FnOnce(&Database) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let database = Arc::clone(&self.database);
-        tokio::task::spawn_blocking(move || read(&database)).await?
     }
 }
 
@@ -145,7 +139,7 @@ impl ObjectStore for Embedded {
 
     async fn get_opts(&self, key: &Path, how: GetOptions) -> Result<GetResult> {
         let wanted = key.clone();
-        let record = self.read(move |database| database.get(&wanted)).await?;
+        let record = self.reader.read(move |database| database.get(&wanted)).await?;
         answer(key, &record.ok_or_else(|| not_found(key))?, &how)
     }
 
@@ -167,7 +161,7 @@ impl ObjectStore for Embedded {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        scan::entries(Arc::clone(&self.database), prefix, None)
+        scan::entries(self.reader.clone(), prefix, None)
     }
 
     fn list_with_offset(
@@ -175,12 +169,12 @@ impl ObjectStore for Embedded {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        scan::entries(Arc::clone(&self.database), prefix, Some(offset))
+        scan::entries(self.reader.clone(), prefix, Some(offset))
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let prefix = prefix.cloned().unwrap_or_default();
-        self.read(move |database| scan::children(database, &prefix)).await
+        self.reader.read(move |database| scan::children(database, &prefix)).await
     }
 
     async fn copy_opts(&self, _from: &Path, _to: &Path, _how: CopyOptions) -> Result<()> {

@@ -1,11 +1,11 @@
 //! Lists: range scans over whole path segments, in key order, read in chunks as they are taken.
 
-use std::{ops::Bound, sync::Arc};
+use std::ops::Bound;
 
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
-use object_store::{Error, ListResult, ObjectMeta, Result, path::Path};
+use object_store::{ListResult, ObjectMeta, Result, path::Path};
 
-use super::database::Database;
+use super::{database::Database, reader::Reader};
 
 /// The first chunk of a list; each further one is twice as long, up to the last number.
 const CHUNK_FIRST: usize = 16;
@@ -60,7 +60,7 @@ const AFTER_SLASH: char = '0';
 
 /// The objects below `prefix`, after `offset` if there is one.
 pub(super) fn entries(
-    database: Arc<Database>,
+    reader: Reader,
     prefix: Option<&Path>,
     offset: Option<&Path>,
 ) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -68,7 +68,7 @@ pub(super) fn entries(
     if let Some(offset) = offset {
         span = span.after(offset.as_ref());
     }
-    let start = Some(Position { database, span, length: CHUNK_FIRST });
+    let start = Some(Position { reader, span, length: CHUNK_FIRST });
     futures::stream::try_unfold(start, async |position| match position {
         Some(position) => position.read().await.map(Some),
         None => Ok(None),
@@ -80,7 +80,7 @@ pub(super) fn entries(
 
 /// How far a list has been read.
 struct Position {
-    database: Arc<Database>,
+    reader: Reader,
     span: Span,
     length: usize,
 }
@@ -90,17 +90,14 @@ impl Position {
     ///
     /// No iterator of the engine is kept in between: it would pin what is deleted meanwhile.
     async fn read(self) -> Result<(Vec<ObjectMeta>, Option<Self>)> {
-        let Self { database, span, length } = self;
-        let scanned = tokio::task::spawn_blocking(move || {
-            let chunk = chunk(&database, &span, length)?;
-            Ok::<_, Error>((chunk, database, span))
-        });
-        let (chunk, database, span) = scanned.await??;
+        let Self { reader, span, length } = self;
+        let scanned = reader.read(move |database| Ok((chunk(database, &span, length)?, span)));
+        let (chunk, span) = scanned.await?;
         let last = chunk.last().filter(|_| chunk.len() == length);
         let next = last.map(|last| Self {
             span: span.after(last.location.as_ref()),
             length: (length * 2).min(CHUNK_MAX),
-            database,
+            reader,
         });
         Ok((chunk, next))
     }
@@ -146,12 +143,15 @@ pub(super) fn children(database: &Database, prefix: &Path) -> Result<ListResult>
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
+    use std::{collections::HashMap, sync::Arc};
 
     use bytes::Bytes;
 
     use super::*;
-    use crate::{store::embedded::record::Record, workflow::Timestamp};
+    use crate::{
+        store::embedded::{reader::Readers, record::Record},
+        workflow::Timestamp,
+    };
 
     fn key(text: &str) -> Path {
         Path::parse(text).expect("a key")
@@ -168,7 +168,9 @@ mod tests {
         database.write(changes).expect("is written");
 
         let span = Span::below(&key("wake"));
-        let position = Position { database: Arc::new(database), span, length: CHUNK_FIRST };
+        let readers = Readers::new().expect("threads");
+        let reader = readers.of(&Arc::new(database));
+        let position = Position { reader, span, length: CHUNK_FIRST };
         let (chunk, rest) = position.read().await.expect("a chunk");
         assert_eq!(chunk.len(), CHUNK_FIRST);
         let rest = rest.expect("there is more");
