@@ -6,12 +6,12 @@ use anyhow::bail;
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::{Client, PAUSE, now_ms};
+use crate::{Batch, Client, Named, PAUSE, now_ms};
 
 /// How long a server may be away, or an execution take, before it counts as lost.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// Runs `count` executions from all of `clients` at once, each sent again until it has ended.
+/// Runs what is asked from all of `clients` at once, each execution sent again until it has ended.
 ///
 /// Says on standard error when a quarter has ended, which is the time to kill the server. Answers when
 /// each ended, by the wall clock.
@@ -19,12 +19,9 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// # Errors
 ///
 /// One has not ended for three minutes.
-pub async fn batch<C: Client>(
-    clients: Vec<C>,
-    workload: &str,
-    prefix: &str,
-    count: usize,
-) -> anyhow::Result<Value> {
+pub async fn batch<C: Client>(clients: Vec<C>, asked: &Batch) -> anyhow::Result<Value> {
+    let Batch { workload, clients: _, named: Named { prefix, count } } = asked;
+    let count = *count;
     let at_once = clients.len();
     let ends = stream::iter(0..count).map(|n| {
         let mut client = clients[n % at_once].clone();

@@ -8,23 +8,19 @@ use std::{
 use futures::future::join_all;
 use serde_json::Value;
 
-use crate::{Client, PAUSE, figures, figures::Ended};
+use crate::{Client, Closed, PAUSE, figures, figures::Ended};
 
-/// Each client runs one execution after the other; those that end within `seconds` after `warm_up`
-/// count. What was begun is waited for, so that nothing is left for the next measurement.
+/// Each client runs one execution after the other; those that end within the asked seconds after the
+/// warm-up count. What was begun is waited for, so that nothing is left for the next measurement.
 ///
 /// # Errors
 ///
 /// A client panicked. What a system answers badly is counted instead.
-pub async fn closed<C: Client>(
-    clients: Vec<C>,
-    workload: &str,
-    warm_up: Duration,
-    seconds: Duration,
-) -> anyhow::Result<Value> {
+pub async fn closed<C: Client>(clients: Vec<C>, asked: &Closed) -> anyhow::Result<Value> {
+    let [seconds, warm_up] = [asked.seconds, asked.warm_up].map(Duration::from_secs_f64);
     let begin = Instant::now() + warm_up;
     let end = begin + seconds;
-    let workload: Arc<str> = workload.into();
+    let workload: Arc<str> = asked.workload.as_str().into();
     let tasks = clients.into_iter().map(|client| {
         let workload = Arc::clone(&workload);
         tokio::spawn(async move { one_after_the_other(client, &workload, begin, end).await })

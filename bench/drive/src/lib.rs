@@ -1,9 +1,11 @@
 //! How clients are driven, the same for every system: what differs is only what a [`Client`] sends.
 
+mod args;
 mod batch;
 mod closed;
 mod figures;
 
+pub use args::{Batch, Closed, Named, Paced};
 pub use batch::{batch, each, paced};
 pub use closed::{calls, closed};
 pub use figures::{Ended, of};

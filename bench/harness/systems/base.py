@@ -28,11 +28,13 @@ class System:
 
     def stop(self):
         """Ends everything."""
-        raise NotImplementedError
+        for process in (*self.workers, *self.servers):
+            process.stop()
 
     def kill(self):
         """Ends the server with -9."""
-        raise NotImplementedError
+        for process in self.servers:
+            process.stop()
 
     def again(self):
         """Starts the server again, on what it left, and does not wait for it."""

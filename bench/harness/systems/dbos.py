@@ -3,12 +3,11 @@
 import os
 import pathlib
 import pwd
-import shutil
 import signal
 import subprocess
-import sys
 
 from ..process import Failed, Process, free_port, is_listening
+from ..python import python_with
 from .base import System
 
 VERSION = "3.4.0"
@@ -21,16 +20,7 @@ def install(peers):
     newest = max(versions, key=lambda it: int(it.parts[-3]), default=None)
     if not newest:
         raise Failed("PostgreSQL is missing (Debian: apt install postgresql), or --systems without dbos")
-    environment = peers / "dbos"
-    if not (environment / ".ready").exists():
-        print(f"installing dbos {VERSION}", file=sys.stderr)
-        shutil.rmtree(environment, ignore_errors=True)
-        pip = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for command in ([sys.executable, "-m", "venv", environment], [*pip, f"dbos=={VERSION}"]):
-            if subprocess.run(command, stdout=sys.stderr).returncode:
-                raise Failed(f"{' '.join(map(str, command))} failed")
-        (environment / ".ready").touch()
-    return environment / "bin" / "python", newest.parent
+    return python_with(peers / "dbos", f"dbos=={VERSION}"), newest.parent
 
 
 class Dbos(System):

@@ -2,12 +2,10 @@
 
 import pathlib
 import re
-import shutil
-import subprocess
-import sys
 import urllib.request
 
 from ..process import Failed, Process, free_port, is_listening
+from ..python import python_with
 from .base import System
 
 BENCH = pathlib.Path(__file__).resolve().parents[2]
@@ -32,7 +30,7 @@ class Lazarus(System):
         if way != "stream":  # the rest is the same engine, whatever its workers speak
             self.can = frozenset({"chain10", "fan100", "payload"})
         self.store, self.env = store, env or {}
-        self.server, self.workers = None, []
+        self.workers = []
 
     def start(self, home):
         self.home = pathlib.Path(home)
@@ -63,14 +61,6 @@ class Lazarus(System):
         command += ["--grpc", f"127.0.0.1:{self.grpc}", "--http", f"127.0.0.1:{self.http}"]
         self.server = Process(self.name, command, self.home / "server.log", **self.env)
         self.servers = (self.server,)
-
-    def kill(self):
-        self.server.stop()
-
-    def stop(self):
-        for process in (*self.workers, self.server):
-            if process:
-                process.stop()
 
     def client(self):
         return [self.programs.load, "--engine", self.engine]
@@ -104,7 +94,6 @@ class LazarusPython(Lazarus):
     def __init__(self, programs, python):
         super().__init__(programs, "python sdk")
         self.python = python
-        self.workers = []
 
     def start_workers(self):
         # It runs one step at a time: one process for each that should run at once.
@@ -118,13 +107,4 @@ class LazarusPython(Lazarus):
 
 def install_sdk(peers):
     """The Python that has the SDK, as the tests have it."""
-    environment = peers / "sdk"
-    if not (environment / ".ready").exists():
-        print("installing the Cerebelum SDK", file=sys.stderr)
-        shutil.rmtree(environment, ignore_errors=True)
-        pip = [environment / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for command in ([sys.executable, "-m", "venv", environment], [*pip, "-r", REQUIREMENTS]):
-            if subprocess.run(command, stdout=sys.stderr).returncode:
-                raise Failed(f"{' '.join(map(str, command))} failed")
-        (environment / ".ready").touch()
-    return environment / "bin" / "python"
+    return python_with(peers / "sdk", "-r", REQUIREMENTS)

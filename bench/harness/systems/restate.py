@@ -40,7 +40,6 @@ class Restate(System):
 
     def __init__(self, programs, binary):
         self.programs, self.binary = programs, binary
-        self.server, self.workers = None, []
 
     def start(self, home):
         self.home = pathlib.Path(home)
@@ -77,14 +76,6 @@ class Restate(System):
             DO_NOT_TRACK="1",
         )
         self.servers = (self.server,)
-
-    def kill(self):
-        self.server.stop()
-
-    def stop(self):
-        for process in (*self.workers, self.server):
-            if process:
-                process.stop()
 
     def client(self):
         return [self.programs.restate, "--ingress", f"http://127.0.0.1:{self.ingress}"]

@@ -15,7 +15,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::{
     history,
-    workloads::{self, Steps, WORKLOADS},
+    workloads::{self, Steps},
 };
 
 /// How many clients share a connection, as they do behind a proxy.
@@ -42,8 +42,8 @@ async fn channels(engine: &str, count: usize) -> anyhow::Result<Vec<Channel>> {
 /// Puts the blueprint of each workload.
 pub async fn define(engine: &str) -> anyhow::Result<()> {
     let mut client = BlueprintServiceClient::new(connect(engine).await?);
-    for (name, steps) in WORKLOADS {
-        put(&mut client, name, steps()).await?;
+    for (name, steps) in workloads::all() {
+        put(&mut client, name, steps).await?;
     }
     Ok(())
 }
@@ -196,8 +196,9 @@ pub async fn once(
     prefix: &str,
     count: usize,
 ) -> anyhow::Result<Value> {
-    let (_, steps) = WORKLOADS.iter().find(|(name, _)| *name == workload).context("no workload")?;
-    let steps = steps().len();
+    let mut all = workloads::all().into_iter();
+    let (_, steps) = all.find(|(name, _)| *name == workload).context("no workload")?;
+    let steps = steps.len();
     let clients = clients(engine, AT_ONCE).await?;
     let attempts = drive::each(&clients, count, |mut client, n| async move {
         history::completed_once(&history::of(&mut client.0, &named(prefix, n)).await?, steps)

@@ -8,7 +8,8 @@ mod workloads;
 
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
+use drive::{Batch, Closed, Named, Paced};
 
 /// How tasks come to the worker.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -17,16 +18,6 @@ enum Way {
     Stream,
     /// A poll and a submission for each task, as the Python SDK does.
     Poll,
-}
-
-/// Executions that were started under names.
-#[derive(Debug, Args)]
-struct Named {
-    /// Their ids are PREFIX-0, PREFIX-1, and so on
-    #[arg(long)]
-    prefix: String,
-    #[arg(long)]
-    count: usize,
 }
 
 #[derive(Debug, Parser)]
@@ -53,32 +44,14 @@ enum Command {
     /// Put the blueprints of every workload
     Define,
     /// Executions one after the other, from so many clients at once
-    Closed {
-        /// chain10, fan100, long, payload
-        workload: String,
-        #[arg(long)]
-        clients: usize,
-        #[arg(long, default_value_t = 5.0)]
-        seconds: f64,
-        #[arg(long, default_value_t = 1.0)]
-        warm_up: f64,
-    },
+    Closed(Closed),
     /// So many executions, each sent again until it has ended
-    Batch {
-        workload: String,
-        #[arg(long)]
-        clients: usize,
-        #[command(flatten)]
-        named: Named,
-    },
+    Batch(Batch),
     /// Start executions
     Start {
         workload: String,
         #[command(flatten)]
-        named: Named,
-        /// So many a second; 0: as fast as the engine takes them
-        #[arg(long, default_value_t = 0)]
-        per_second: u32,
+        paced: Paced,
     },
     /// Wait until executions have ended
     Wait(Named),
@@ -112,17 +85,14 @@ async fn main() -> anyhow::Result<()> {
             return workers::poll(&engine, slots).await;
         }
         Command::Define => return clients::define(&engine).await,
-        Command::Closed { workload, clients, seconds, warm_up } => {
-            let [seconds, warm_up] = [seconds, warm_up].map(Duration::from_secs_f64);
-            let clients = clients::clients(&engine, clients).await?;
-            drive::closed(clients, &workload, warm_up, seconds).await?
+        Command::Closed(asked) => {
+            drive::closed(clients::clients(&engine, asked.clients).await?, &asked).await?
         }
-        Command::Batch { workload, clients, named: Named { prefix, count } } => {
-            let clients = clients::clients(&engine, clients).await?;
-            drive::batch(clients, &workload, &prefix, count).await?
+        Command::Batch(asked) => {
+            drive::batch(clients::clients(&engine, asked.clients).await?, &asked).await?
         }
-        Command::Start { workload, named: Named { prefix, count }, per_second } => {
-            clients::start(&engine, &workload, &prefix, count, per_second).await?
+        Command::Start { workload, paced: Paced { named, per_second } } => {
+            clients::start(&engine, &workload, &named.prefix, named.count, per_second).await?
         }
         Command::Wait(Named { prefix, count }) => clients::wait(&engine, &prefix, count).await?,
         Command::Late(Named { prefix, count }) => clients::late(&engine, &prefix, count).await?,

@@ -12,14 +12,14 @@ use lazarus::{
 use prost_types::value::Kind;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::workloads::{self, Does, SLEEP, WORKLOADS, what};
+use crate::workloads::{self, Does, SLEEP, what};
 
 /// On one stream, for ever: the steps of a long run, or those of all other workloads. A worker has ten
 /// thousand at most.
 pub async fn stream(engine: &str, slots: u32, long: Option<usize>) -> anyhow::Result<()> {
     let (id, steps) = match long {
         Some(steps) => ("bench-long", workloads::long(steps)),
-        None => ("bench", WORKLOADS.iter().flat_map(|(_, steps)| steps()).collect()),
+        None => ("bench", workloads::all().into_iter().flat_map(|(_, steps)| steps).collect()),
     };
     let mut worker = Worker::new(engine, id)?.slots(slots);
     for (name, _) in steps {

@@ -9,12 +9,14 @@ pub const SLEEP: Duration = Duration::from_secs(10);
 pub type Steps = Vec<(String, Vec<String>)>;
 
 /// Each workload: its workflow's name, and its steps.
-pub const WORKLOADS: [(&str, fn() -> Steps); 4] = [
-    ("chain10", || chain("s", 10)),
-    ("fan100", fan),
-    ("payload", || chain("p", 3)),
-    ("sleeper", sleeper),
-];
+pub fn all() -> [(&'static str, Steps); 4] {
+    [
+        ("chain10", chain("s", 10)),
+        ("fan100", fan()),
+        ("payload", chain("p", 3)),
+        ("sleeper", sleeper()),
+    ]
+}
 
 /// The long run has as many steps as one wants; 10,000 are the most a workflow may have.
 pub fn long(steps: usize) -> Steps {

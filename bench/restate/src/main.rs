@@ -4,9 +4,8 @@
 mod clients;
 mod services;
 
-use std::time::Duration;
-
 use clap::{Parser, Subcommand};
+use drive::{Batch, Closed, Named, Paced};
 
 use self::clients::Ingress;
 
@@ -27,43 +26,13 @@ enum Command {
         address: std::net::SocketAddr,
     },
     /// Executions one after the other, from so many clients at once
-    Closed {
-        /// chain10, fan100, payload
-        workload: String,
-        #[arg(long)]
-        clients: usize,
-        #[arg(long, default_value_t = 5.0)]
-        seconds: f64,
-        #[arg(long, default_value_t = 1.0)]
-        warm_up: f64,
-    },
+    Closed(Closed),
     /// So many executions, each sent again until it has ended
-    Batch {
-        workload: String,
-        #[arg(long)]
-        clients: usize,
-        #[arg(long)]
-        count: usize,
-        #[arg(long)]
-        prefix: String,
-    },
+    Batch(Batch),
     /// Start sleepers
-    Start {
-        #[arg(long)]
-        prefix: String,
-        #[arg(long)]
-        count: usize,
-        /// So many a second; 0: as fast as the server takes them
-        #[arg(long, default_value_t = 0)]
-        per_second: u32,
-    },
+    Start(Paced),
     /// Wait for sleepers, and say how late they were
-    Wait {
-        #[arg(long)]
-        prefix: String,
-        #[arg(long)]
-        count: usize,
-    },
+    Wait(Named),
     /// One execution of so many steps
     Long { steps: u64 },
 }
@@ -79,17 +48,12 @@ async fn main() -> anyhow::Result<()> {
             services::serve(address).await;
             return Ok(());
         }
-        Command::Closed { workload, clients, seconds, warm_up } => {
-            let [seconds, warm_up] = [seconds, warm_up].map(Duration::from_secs_f64);
-            drive::closed(vec![ingress; clients], &workload, warm_up, seconds).await?
+        Command::Closed(asked) => drive::closed(vec![ingress; asked.clients], &asked).await?,
+        Command::Batch(asked) => drive::batch(vec![ingress; asked.clients], &asked).await?,
+        Command::Start(Paced { named, per_second }) => {
+            clients::start(&ingress, &named.prefix, named.count, per_second).await?
         }
-        Command::Batch { workload, clients, count, prefix } => {
-            drive::batch(vec![ingress; clients], &workload, &prefix, count).await?
-        }
-        Command::Start { prefix, count, per_second } => {
-            clients::start(&ingress, &prefix, count, per_second).await?
-        }
-        Command::Wait { prefix, count } => clients::wait(&ingress, &prefix, count).await?,
+        Command::Wait(named) => clients::wait(&ingress, &named.prefix, named.count).await?,
         Command::Long { steps } => clients::long(&ingress, steps).await?,
     };
     println!("{figures}");
