@@ -10,6 +10,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use quick_cache::{Weighter, sync::Cache};
@@ -58,6 +59,8 @@ pub(super) struct Pending {
     pub(super) command: Command,
     /// The large payload of the command.
     pub(super) blob: Option<Blob>,
+    /// Until when it is tried, by the uptime; none: for as long as a request is.
+    pub(super) until: Option<Duration>,
     /// The place on the board that waits for what the command makes ready.
     pub(super) place: Option<PlaceNumber>,
     pub(super) answer: oneshot::Sender<Result<(Answer, Handle), Arc<Error>>>,

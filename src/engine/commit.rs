@@ -39,6 +39,9 @@ const RESULT_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A state that was read longer ago than this may belong to a run that is deleted by now: what is
 /// committed on it counts only after `id/` was seen to name the run still.
 const FRESH: Duration = Duration::from_mins(10);
+/// What may have followed on a commit of longer ago, and was not looked for, may be deleted by now, and the
+/// commit in this moment: it is not committed on before `id/` was seen to name the run still.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
 /// How many commands share one commit, at most.
 const BATCH_MAX: usize = 256;
 /// How often a batch is decided anew after other instances won the race.
@@ -77,12 +80,14 @@ impl Engine {
         handle: &Handle,
         mut command: Command,
     ) -> Result<(Answer, Handle), Arc<Error>> {
-        let until = is_result(&command).then(|| self.inner.env.now().after(DEADLINE_OF_RESULTS));
+        let is_result = matches!(command, Command::SubmitResult { .. });
+        let until = is_result.then(|| self.inner.env.uptime() + DEADLINE_OF_RESULTS);
         let mut blob = None;
         loop {
-            let handled = self.handle_once(place, handle, &mut command, &mut blob).await;
+            let handled = self.handle_once((place, until), handle, &mut command, &mut blob).await;
             let may_pass = handled.as_ref().is_err_and(|error| error.may_pass());
-            if !may_pass || until.is_none_or(|until| self.inner.env.now() >= until) {
+            let again = self.inner.env.uptime() + RESULT_AGAIN_AFTER;
+            if !may_pass || until.is_none_or(|until| again > until) {
                 return handled;
             }
             self.inner.env.sleep(RESULT_AGAIN_AFTER).await;
@@ -93,7 +98,7 @@ impl Engine {
     /// decided and committed.
     async fn handle_once(
         &self,
-        place: Option<PlaceNumber>,
+        (place, until): (Option<PlaceNumber>, Option<Duration>),
         handle: &Handle,
         command: &mut Command,
         blob: &mut Option<Blob>,
@@ -104,7 +109,8 @@ impl Engine {
         let desk = self.inner.slots.of(handle.run);
         loop {
             let (answer, mut answered) = oneshot::channel();
-            desk.push(Pending { command: command.clone(), blob: blob.clone(), place, answer });
+            let (command, blob) = (command.clone(), blob.clone());
+            desk.push(Pending { command, blob, until, place, answer });
             // Ours may be answered by whoever had the turn before, or be beyond what one batch takes.
             loop {
                 let turn = desk.turn.lock().await;
@@ -198,7 +204,14 @@ impl Engine {
         let may_be_old = is_woken(batch) && !self.inner.memory.has(handle.run);
         let mut anew = may_be_old && !self.inner.store.takes_along();
         for race in 0..RACES_MAX {
-            let (loaded, from_cache) = self.rehydrate(&hint, anew).await?;
+            let (loaded, from_cache) = match self.rehydrate(&hint, anew).await {
+                // The old commit may be of no use where the newest is.
+                Err(_) if may_be_old && !anew => {
+                    anew = true;
+                    continue;
+                }
+                rehydrated => rehydrated?,
+            };
             match self.try_commit(loaded, from_cache, batch).await? {
                 Tried::Answered(answers, handle) => return Ok((answers, handle)),
                 Tried::Stale { seen } => {
@@ -335,6 +348,10 @@ impl Engine {
         batch: &[Pending],
     ) -> Result<Written, Error> {
         let handle = &before.handle;
+        let is_old = self.inner.env.now().since(rest.time) > KNOWN_FOR;
+        if !rest.at_tail && is_old && !Box::pin(self.inner.log.names_run(handle)).await? {
+            return Err(no_such_run(handle));
+        }
         let along = guard.and_then(|guard| self.inner.wakes.along(handle, attention_of(guard)));
         if let Some(guard) = guard.filter(|_| along.is_none()) {
             // If the commit loses, its guard stays until it fires: an offer with an old hint, tried at each
@@ -352,8 +369,9 @@ impl Engine {
             .map(str::to_owned)
             .collect();
         let encoded = self.encode((sealed, cid), &requests, Some(rest));
-        let has_result = batch.iter().any(|pending| is_result(&pending.command));
-        let deadline = if has_result { DEADLINE_OF_RESULTS } else { DEADLINE };
+        let until = batch.iter().filter_map(|pending| pending.until).max();
+        let left = until.map(|until| until.saturating_sub(self.inner.env.uptime()));
+        let deadline = left.map_or(DEADLINE, |left| left.max(DEADLINE));
         match self.inner.log.append(handle.run, &encoded, along, deadline).await? {
             Append::Committed => {
                 self.still_named(handle, rest).await?;
@@ -365,12 +383,14 @@ impl Engine {
 
     /// Refuses a commit on a state that was read so long ago that the run may be deleted.
     async fn still_named(&self, handle: &Handle, rest: &Rest) -> Result<(), Error> {
-        if self.inner.env.now().since(rest.read_at) <= FRESH
-            || Box::pin(self.inner.log.names_run(handle)).await?
-        {
+        if self.inner.env.now().since(rest.read_at) <= FRESH {
             return Ok(());
         }
-        Err(no_such_run(handle))
+        match Box::pin(self.inner.log.names_run(handle)).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(no_such_run(handle)),
+            Err(error) => Err(error.after_a_write(handle).into()),
+        }
     }
 
     /// The bytes of a sealed draft, to be sent unchanged however often they have to be; `cid` are 128
@@ -433,10 +453,6 @@ fn is_woken(batch: &[Pending]) -> bool {
     batch.iter().any(|pending| pending.command == Command::Wake)
 }
 
-fn is_result(command: &Command) -> bool {
-    matches!(command, Command::SubmitResult { .. })
-}
-
 /// What became of trying to commit a batch.
 enum Tried {
     /// All commands have their answer, at this commit.
@@ -488,20 +504,22 @@ pub(super) struct Rest {
     snapshots: Snapshots,
     /// Whether memory had the state.
     was_remembered: bool,
+    /// When its last commit was made.
+    time: Timestamp,
     read_at: Timestamp,
     at_tail: bool,
 }
 
 impl Rest {
     pub(super) fn of(loaded: &Loaded, was_remembered: bool) -> Self {
-        let Loaded { sum, snapshots, read_at, at_tail, .. } = loaded;
+        let Loaded { state, sum, snapshots, read_at, at_tail, .. } = loaded;
         let (sum, snapshots, read_at, at_tail) = (*sum, *snapshots, *read_at, *at_tail);
-        Self { sum, snapshots, was_remembered, read_at, at_tail }
+        Self { sum, snapshots, was_remembered, time: state.time, read_at, at_tail }
     }
 
     /// The state as it was, nothing decided.
     fn with(self, state: Box<State>, blueprint: Arc<StoredBlueprint>) -> Loaded {
-        let Self { sum, snapshots, was_remembered: _, read_at, at_tail } = self;
+        let Self { sum, snapshots, was_remembered: _, time: _, read_at, at_tail } = self;
         Loaded { state, blueprint, sum, snapshots, read_at, at_tail }
     }
 }

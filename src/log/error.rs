@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use thiserror::Error;
 
-use crate::store;
+use crate::{store, workflow::Handle};
 
 /// The world is wrong, not the caller.
 #[derive(Debug, Error)]
@@ -74,6 +74,14 @@ impl Error {
             Self::Unavailable { source, .. } => !source.downcast_ref().is_some_and(is_refusal),
             Self::Unknown { .. } | Self::Corrupt { .. } | Self::TooNew { .. } => false,
         }
+    }
+
+    /// The same where it hides whether a commit of the run that was written counts.
+    #[must_use]
+    pub fn after_a_write(self, handle: &Handle) -> Self {
+        let (key, advice) =
+            (format!("a commit of {handle}"), "send the same request again".to_owned());
+        Self::Unknown { key, advice, source: Some(Box::new(self)) }
     }
 
     /// A read, a list or an index write that the store did not do.

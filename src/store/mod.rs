@@ -45,6 +45,8 @@ pub struct Traits {
     pub ordered: bool,
     /// One process owns the store, so that what it remembers of it is the truth.
     pub exclusive: bool,
+    /// A put may take a second object [`Along`], all or nothing.
+    pub along: bool,
 }
 
 /// A store, opened: what every layer above gets. Cheap to clone.
@@ -104,7 +106,7 @@ impl Store {
         let slow = |inner| latency::delayed(inner, latency, Arc::clone(env));
         (self.objects, self.commits) = (slow(self.objects), slow(self.commits));
         let ordered = self.traits.ordered && latency.is_ordered();
-        self.traits = Traits { ordered, exclusive: false };
+        self.traits = Traits { ordered, exclusive: false, along: false };
         self
     }
 
@@ -146,8 +148,7 @@ impl Store {
 
     /// Whether a put may take a second object [`Along`], all or nothing.
     pub fn takes_along(&self) -> bool {
-        // One that is slowed stands for a bucket.
-        self.embedded.is_some() && self.traits.exclusive
+        self.traits.along
     }
 
     /// What has been asked of the store since it was opened, by both clients together.

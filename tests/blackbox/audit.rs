@@ -47,7 +47,11 @@ struct World {
 
 fn store(objects: &Arc<InMemory>) -> Store {
     let objects: Arc<dyn ObjectStore> = objects.clone();
-    Store::wrap(objects, Traits { ordered: true, exclusive: false }, "memory (shared)")
+    Store::wrap(
+        objects,
+        Traits { ordered: true, exclusive: false, along: false },
+        "memory (shared)",
+    )
 }
 
 async fn instance(objects: &Arc<InMemory>, clock: &Arc<Clock>, background: bool) -> Instance {
@@ -250,7 +254,11 @@ async fn a_bucket_after_executions_of_all_kinds_is_clean_and_an_audit_writes_not
     assert!(summary.commits > 30 && summary.snapshots > 20 && summary.blobs >= 5, "{summary:?}");
     // Where listing is not ordered, as on files.
     let objects: Arc<dyn ObjectStore> = world.objects.clone();
-    let store = Store::wrap(objects, Traits { ordered: false, exclusive: false }, "unordered");
+    let store = Store::wrap(
+        objects,
+        Traits { ordered: false, exclusive: false, along: false },
+        "unordered",
+    );
     let auditor = Auditor::new(store.clone(), world.clock.clone(), 1);
     assert_eq!(auditor.audit(|_| {}).await.expect("it is read"), summary);
     let cost = store.requests();
@@ -296,7 +304,7 @@ async fn an_audit_beside_engines_at_work_finds_nothing() {
         ..ThrottleConfig::default()
     };
     let slow: Arc<dyn ObjectStore> = Arc::new(ThrottledStore::new(world.objects.clone(), slow));
-    let traits = Traits { ordered: true, exclusive: false };
+    let traits = Traits { ordered: true, exclusive: false, along: false };
     let slow = Store::wrap(slow, traits, "slow");
     let mut audits = 0;
     while !started.is_finished() {
@@ -416,7 +424,7 @@ async fn nothing_of_a_run_goes_before_all_that_it_needs_is_there() {
     assert_eq!(world.faults().await, [""; 0]);
 
     let faulty = FaultyStore::over(world.objects.clone());
-    let traits = Traits { ordered: true, exclusive: false };
+    let traits = Traits { ordered: true, exclusive: false, along: false };
     let auditor =
         || Auditor::new(Store::wrap(faulty.objects(), traits, "faulty"), world.clock.clone(), 1);
     for prefix in ["wake/", "feed/"] {

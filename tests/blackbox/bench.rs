@@ -26,7 +26,11 @@ fn plan() -> Plan {
 }
 
 fn over(objects: Arc<dyn ObjectStore>) -> Store {
-    Store::wrap(objects, Traits { ordered: true, exclusive: false }, "memory (shared)")
+    Store::wrap(
+        objects,
+        Traits { ordered: true, exclusive: false, along: false },
+        "memory (shared)",
+    )
 }
 
 /// Every key in the store.

@@ -325,7 +325,7 @@ const NOTHING: Standing = Standing { instances: 0, has_workers: false, wake_look
 /// holds the walk at start, is not counted.
 async fn idle_hour(has_worker: bool) -> Requests {
     let env = Arc::new(Stepped(watch::Sender::new(0)));
-    let traits = Traits { ordered: true, exclusive: false };
+    let traits = Traits { ordered: true, exclusive: false, along: false };
     let store = Store::wrap(Arc::new(InMemory::new()), traits, "memory (shared)");
     let engine = Engine::new(store.clone(), env.clone(), 1, Config::of("idle/test"));
     let mut working = JoinSet::new();

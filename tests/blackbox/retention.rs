@@ -10,12 +10,12 @@ use std::{
 use futures::TryStreamExt;
 use lazarus::{
     engine::{
-        Auditor, Config, Deletion, Engine, Error, Fate, Filter, Finding, ResumeRequest, Retained,
-        RetentionPolicy, StartRequest, Started,
+        Auditor, Config, Deletion, Engine, Error, Fate, Filter, Finding, PollRequest,
+        ResumeRequest, Retained, RetentionPolicy, StartRequest, Started,
     },
     proto::{cerebelum::ExecutionState as State, lazarus as v1},
     store::{Family, Operation, Store, Traits},
-    workflow::{ExecutionId, Namespace},
+    workflow::{ExecutionId, Namespace, Submission},
 };
 use object_store::{ObjectStore, ObjectStoreExt, PutPayload, memory::InMemory, path::Path};
 use serde_json::json;
@@ -30,7 +30,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// Longer than closed executions are kept by default.
 const MONTH: Duration = Duration::from_hours(24 * 31);
 
-const TRAITS: Traits = Traits { ordered: true, exclusive: false };
+const TRAITS: Traits = Traits { ordered: true, exclusive: false, along: false };
 
 /// A bucket, a clock, and what happened in it.
 #[derive(Clone)]
@@ -231,9 +231,10 @@ async fn retain(engine: &Engine) -> Result<Retained, Error> {
 }
 
 fn is_not_found<T: std::fmt::Debug>(answer: Result<T, Error>) -> String {
-    match answer {
-        Err(Error::NotFound { what }) => what,
-        other => panic!("found, or failed otherwise: {other:?}"),
+    let error = answer.expect_err("nothing is found");
+    match error.whole() {
+        Error::NotFound { what } => what.clone(),
+        other => panic!("failed otherwise: {other}"),
     }
 }
 
@@ -481,6 +482,36 @@ async fn a_delete_that_comes_late_hits_nothing_that_lives() {
     faulty.release().await;
     assert_eq!(world.keys("id").await, before);
     world.no_faults("after late deletes").await;
+}
+
+/// Commits go one after the other: for a moment the log seems to end where a task was handed out.
+#[tokio::test]
+async fn a_late_result_is_not_put_where_what_followed_was_just_deleted() {
+    let (world, instance, mut client, worker) = World::new().await;
+    drop(worker);
+    begin(&mut client, "chain", "late", "", 1).await;
+    instance.settle().await;
+    instance.kill();
+    let engine = world.engine();
+    let poll = PollRequest::of("w1", Duration::from_secs(10));
+    let task = engine.poll(poll).await.expect("a poll").expect("a task");
+    engine.drain(PATIENCE).await;
+    engine
+        .cancel(&Namespace::default(), &id("late"), "ana", "no more", "")
+        .await
+        .expect("cancelled");
+    engine.drain(PATIENCE).await;
+    world.clock.skip(MONTH);
+    // The newest comes first.
+    let gone = world.keys("run").await.swap_remove(0);
+    for key in world.keys("id").await.into_iter().chain([gone.clone()]) {
+        world.objects.delete(&Path::from(key)).await.expect("it was there");
+    }
+
+    let submission = Submission::Success(json!({"ok": 1}));
+    let answer = world.engine().submit(&task.token, "w1", submission).await;
+    assert!(is_not_found(answer).contains("may be deleted"));
+    assert!(!world.keys("run").await.contains(&gone), "the run goes on");
 }
 
 #[tokio::test]

@@ -102,6 +102,7 @@ async fn ten_thousand_sleepers_cost_no_request_and_under_a_kibibyte_each() {
     assert_eq!(fired, DUE);
     let due = DUE as u64;
     assert_eq!(cost.in_family(Operation::Put, Family::Run), due, "{cost}");
-    assert!(cost.get() <= 6 * due, "{cost}");
+    // Its last step was the sleep: a run that closes is read again before its entry goes.
+    assert_eq!(cost.in_family(Operation::Get, Family::Run), 2 * due, "{cost}");
     assert!(cost.list() <= 4, "{cost}");
 }

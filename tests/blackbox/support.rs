@@ -69,7 +69,7 @@ impl Bucket {
 
     /// The bucket as one engine of several sees it.
     pub async fn store(&self) -> Store {
-        let shared = Traits { ordered: true, exclusive: false };
+        let shared = Traits { ordered: true, exclusive: false, along: false };
         match self {
             Self::Memory(objects) => Store::wrap(Arc::clone(objects), shared, "memory (shared)"),
             Self::Url(url) => open(url).await,

@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, future, stream, stream::BoxStream};
+use lazarus::store::Along;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
     ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
@@ -222,7 +223,15 @@ impl ObjectStore for Way {
         let broken = self.world.broken;
         let key = &self.meant(key);
         let (at, bytes) = (key.to_string(), Bytes::from(body));
+        let along = how.extensions.get::<Along>().cloned();
+        let along = along.map(|along| (self.meant(&along.key).to_string(), along.body));
         let apply = move |world: &World| {
+            // Both or none, in one moment.
+            if let Some((beside, bytes)) =
+                along.as_ref().filter(|_| world.bucket().get(&at).is_err())
+            {
+                world.put(beside, bytes, false)?;
+            }
             let object = match broken.map(|broken| broken.put(world, (&at, &bytes), only_if_free)) {
                 None | Some(ControlFlow::Continue(false)) => {
                     world.put(&at, &bytes, only_if_free)?

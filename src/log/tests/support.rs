@@ -329,5 +329,9 @@ pub(super) fn seqs(tail: &Tail) -> Vec<u64> {
 
 /// A store that lists in order and that others may share.
 pub(super) fn over(objects: Arc<dyn ObjectStore>) -> Store {
-    Store::wrap(objects, crate::store::Traits { ordered: true, exclusive: false }, "scripted")
+    Store::wrap(
+        objects,
+        crate::store::Traits { ordered: true, exclusive: false, along: false },
+        "scripted",
+    )
 }

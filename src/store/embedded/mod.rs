@@ -45,7 +45,7 @@ use self::{
 use super::{OpenError, Traits};
 use crate::env::Env;
 
-pub(super) const TRAITS: Traits = Traits { ordered: true, exclusive: true };
+pub(super) const TRAITS: Traits = Traits { ordered: true, exclusive: true, along: true };
 
 /// How many deletes of one stream may wait for their shared `fdatasync` at once.
 const DELETES_IN_FLIGHT: usize = 256;

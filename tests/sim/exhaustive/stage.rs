@@ -143,7 +143,11 @@ fn instance(
         life: Arc::clone(&life),
         chance: Chance::new(world.seed, name),
     };
-    let traits = Traits { ordered: world.is_ordered, exclusive: world.is_exclusive };
+    let traits = Traits {
+        ordered: world.is_ordered,
+        exclusive: world.is_exclusive,
+        along: world.is_exclusive,
+    };
     let way = Way {
         world: Arc::clone(world),
         life: Arc::clone(&life),
