@@ -7,7 +7,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -18,7 +18,7 @@ use std::{
 
 use futures::{
     FutureExt, Stream, StreamExt,
-    future::{BoxFuture, Fuse},
+    future::{self, BoxFuture, Either, Fuse},
     stream::{self, FuturesUnordered},
 };
 use tonic::{Request, Response, Status, Streaming};
@@ -40,6 +40,9 @@ use crate::{
 const WAIT: Duration = Duration::from_mins(1);
 /// The pause after a look that the store did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a report keeps its place. What is granted there is told with the report's answer, and waits for
+/// it, also where it has come from another run while the store takes no commit of this one.
+const SEATED_FOR: Duration = Duration::from_secs(2);
 /// How many reports and beats wait for the store, beside one for each slot; what comes beyond is left
 /// in the connection.
 const UNDER_WAY_MAX: usize = 64;
@@ -256,10 +259,18 @@ impl Session {
         let door = self.door.clone();
         let reported = async move {
             let place = seat.as_ref().map(Seat::place);
+            let stands_up = door.engine().env().sleep(SEATED_FOR);
             let submitted = door.shielded(move |engine| async move {
                 Ok::<_, Error>(engine.submit_at(place, &token, &worker, outcome).await)
             });
-            let answer = convert::work_ack(text, submitted.await?);
+            let (submitted, seat) = match future::select(pin!(submitted), stands_up).await {
+                Either::Left((submitted, _)) => (submitted, seat),
+                Either::Right(((), submitted)) => {
+                    drop(seat);
+                    (submitted.await, None)
+                }
+            };
+            let answer = convert::work_ack(text, submitted?);
             Ok(Some(Reported { answer, seat }))
         };
         self.under_way.push(reported.boxed());

@@ -25,7 +25,10 @@ use lazarus::{
 };
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{Barrier, mpsc, oneshot},
+    task::JoinHandle,
+};
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::{Code, Streaming};
 
@@ -174,11 +177,11 @@ async fn a_chain_of_ten_costs_12_put_and_its_outputs_are_the_next_inputs() {
     assert_eq!(seen.len(), 10);
 }
 
-/// Whatever comes during a commit is in the next one: how many there are depends on how long a put takes,
-/// so that it takes as long as on S3 here.
+/// Whatever comes during a commit is in the next one. How many there are depends on how long a put takes,
+/// and on when results come: it takes long here, and all end in one moment.
 #[tokio::test]
 async fn a_hundred_steps_beside_each_other_and_a_join_cost_at_most_20_put() {
-    let slow: Latency = "put=50ms,get=15ms,list=50ms,delete=25ms".parse().expect("times");
+    let slow: Latency = "put=200ms,get=1ms,list=1ms,delete=1ms".parse().expect("times");
     let store = Bucket::in_memory().store().await.slowed(slow, &SystemEnv::shared());
     let instance = Instance::start(store, &Setup::counted()).await;
     let mut client = instance.client().await;
@@ -190,8 +193,18 @@ async fn a_hundred_steps_beside_each_other_and_a_join_cost_at_most_20_put() {
     let version = client.blueprint("fan", &steps).await;
     let address = format!("http://{}", instance.address);
     let mut worker = worker::Worker::new(&address, "rust-1").expect("an address").slots(100);
+    let all_run = Arc::new(Barrier::new(parts.len()));
     for (step, _) in &steps {
-        worker = worker.step(step, async |_: Call| Ok(Output::value(json!({"ok": 1}))));
+        let all_run = Arc::clone(&all_run);
+        worker = worker.step(step, move |call: Call| {
+            let all_run = Arc::clone(&all_run);
+            async move {
+                if call.step.starts_with("part") {
+                    all_run.wait().await;
+                }
+                Ok(Output::value(json!({"ok": 1})))
+            }
+        });
     }
     let running = Running::start(worker);
     while instance.engine.waiting_polls() < 100 {
@@ -205,7 +218,7 @@ async fn a_hundred_steps_beside_each_other_and_a_join_cost_at_most_20_put() {
     instance.settle().await;
     let cost = instance.engine.store().requests() - before;
     let (put, ..) = on_the_way(cost);
-    assert!((6..=20).contains(&put), "{cost}");
+    assert!((5..=20).contains(&put), "{cost}");
     let events = client.events(&id).await;
     let results = events.iter().filter(|event| event["k"] == "step_completed").count();
     assert_eq!(results, 102, "{events:#?}");
@@ -515,6 +528,26 @@ async fn what_a_place_was_given_goes_back_when_nobody_takes_it() {
     drop(seat);
     let second = engine.poll(poll()).await.expect("is polled").expect("long before its lease ends");
     assert_eq!(&*second.token.task.step, "second");
+}
+
+#[tokio::test]
+async fn a_report_that_the_store_does_not_take_keeps_no_other_task_for_long() {
+    let faulty = FaultyStore::over(Arc::new(InMemory::new()));
+    let instance =
+        Instance::start(Bucket::over(faulty.objects()).store().await, &Setup::new()).await;
+    let mut client = instance.client().await;
+    client.blueprint("one", &[("only", &[])]).await;
+    let mut bare = Bare::hello(&instance, 1, &[]).await;
+    client.execute("one", json!({})).await;
+    let first = bare.task().await;
+    instance.settle().await;
+    faulty.plan(Rule::on(Op::Put, "run/", Fault::Hang));
+    bare.report(&first.token, &json!(1));
+    assert_eq!(bare.hear_within(200).await, None, "its commit is not answered");
+    // The place that the report keeps is the only one that waits.
+    let other = client.execute("one", json!({})).await;
+    let task = client.poll("w2", 8_000).await.expect("it is not kept until the report is answered");
+    assert_eq!(task.execution_id, other);
 }
 
 #[tokio::test]
