@@ -6,11 +6,7 @@
 //! * a run that a commit makes active has its guard in the wake index before the commit is sent, or, where
 //!   the store can do that, with it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
@@ -25,8 +21,8 @@ use crate::{
     dispatch::PlaceNumber,
     log::{self, Append, Encoded, Keeps, NewCommit, Snapshots, Sum},
     workflow::{
-        self, Answer, Attention, Command, Draft, Event, Guard, Handle, Payload, Rejection, Sealed,
-        Seq, Setting, State, Timestamp, Values, WakeKind,
+        self, Answer, Attention, Command, Draft, Event, Guard, Handle, Rejection, Sealed, Seq,
+        Setting, State, Timestamp, WakeKind,
     },
 };
 
@@ -86,8 +82,8 @@ impl Engine {
         loop {
             let handled = self.handle_once((place, until), handle, &mut command, &mut blob).await;
             let may_pass = handled.as_ref().is_err_and(|error| error.may_pass());
-            let again = self.inner.env.uptime() + RESULT_AGAIN_AFTER;
-            if !may_pass || until.is_none_or(|until| again > until) {
+            let has_time = |until| self.inner.env.uptime() + RESULT_AGAIN_AFTER <= until;
+            if !may_pass || !until.is_some_and(has_time) {
                 return handled;
             }
             self.inner.env.sleep(RESULT_AGAIN_AFTER).await;
@@ -125,54 +121,6 @@ impl Engine {
                 drop(turn);
             }
         }
-    }
-
-    /// Puts a large payload of the command into a blob, before any event names it; gives its value,
-    /// which conditions may look at.
-    async fn offload(
-        &self,
-        handle: &Handle,
-        command: &mut Command,
-    ) -> Result<Option<Blob>, Arc<Error>> {
-        let Some(payload) = command.payload_mut() else { return Ok(None) };
-        self.offload_payload(handle.run, payload).await.map_err(|error| Arc::new(error.into()))
-    }
-
-    /// Puts `payload` into a blob if it is too large for a commit; gives its value then.
-    pub(super) async fn offload_payload(
-        &self,
-        run: workflow::RunId,
-        payload: &mut Payload,
-    ) -> Result<Option<Blob>, log::Error> {
-        let value = match payload {
-            Payload::Json(value) => value.clone(),
-            Payload::Blob { .. } => return Ok(None),
-        };
-        self.inner.log.offload(run, payload).await?;
-        match payload {
-            Payload::Blob { sha256, .. } => Ok(Some((sha256.clone(), value))),
-            Payload::Json(_) => Ok(None),
-        }
-    }
-
-    /// The values that conditions may look at. Costs nothing where no step of the batch has rules,
-    /// else 1 GET for each value that neither the state nor memory carries.
-    async fn values(&self, loaded: &Loaded, batch: &[Pending]) -> Result<Values, Error> {
-        let Loaded { state, blueprint, .. } = loaded;
-        let mut values = Values::default();
-        let mut needed = BTreeMap::new();
-        for Pending { command, blob, .. } in batch {
-            let read = workflow::reads(&blueprint.blueprint, state, command);
-            needed.extend(read.into_iter().map(|stored| ((stored.at.0, stored.at.1), stored)));
-            if let Some((sha256, value)) = blob {
-                values.put_blob(sha256.clone(), value.clone());
-            }
-        }
-        let needed: Vec<_> = needed.into_values().collect();
-        for (at, value) in self.payloads(&state.handle(), &needed).await? {
-            values.put_stored(at, value);
-        }
-        Ok(values)
     }
 
     async fn decide_together(&self, handle: &Handle, batch: Vec<Pending>) {
@@ -348,8 +296,10 @@ impl Engine {
         batch: &[Pending],
     ) -> Result<Written, Error> {
         let handle = &before.handle;
-        let is_old = self.inner.env.now().since(rest.time) > KNOWN_FOR;
-        if !rest.at_tail && is_old && !Box::pin(self.inner.log.names_run(handle)).await? {
+        if !rest.at_tail
+            && self.inner.env.now().since(rest.time) > KNOWN_FOR
+            && !Box::pin(self.inner.log.names_run(handle)).await?
+        {
             return Err(no_such_run(handle));
         }
         let along = guard.and_then(|guard| self.inner.wakes.along(handle, attention_of(guard)));
@@ -536,25 +486,4 @@ pub(super) fn no_such_run(handle: &Handle) -> Error {
         handle.run, handle.execution
     );
     Error::NotFound { what }
-}
-
-impl Engine {
-    /// Keeps the payloads of a commit, `blobs` those that it names only: whoever is called with one
-    /// need not read back what was just written. Also the small ones, of which a state carries no more
-    /// than the newest.
-    pub(super) fn remember_payloads(&self, state: &State, events: &[Event], blobs: &[Blob]) {
-        for (index, event) in (0_u32..).zip(events) {
-            let Some(payload) = event.payload() else { continue };
-            let value = match payload {
-                Payload::Json(value) => Some(value),
-                Payload::Blob { sha256, .. } => {
-                    blobs.iter().find(|(name, _)| name == sha256).map(|(_, value)| value)
-                }
-            };
-            if let Some(value) = value {
-                let at = workflow::At(state.seq, index);
-                self.inner.memory.put_payload(state.run, at, value.clone(), payload.bytes());
-            }
-        }
-    }
 }

@@ -14,6 +14,7 @@ mod commit;
 mod cut_off;
 mod describe;
 mod effects;
+mod payloads;
 mod poll;
 mod push;
 mod report;

@@ -1,17 +1,9 @@
-//! Looks at a run without changing it, and fetches the payloads that its state refers to.
+//! Looks at a run without changing it: how it stands, and what its tasks are called with.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use futures::{StreamExt, TryStreamExt, stream};
-
-use super::{Engine, Error, cache::Loaded, commit::no_such_run};
-use crate::{
-    log,
-    workflow::{self, Arguments, At, Call, Handle, INPUTS, Json, RunId, Stored, Task, unwrapped},
-};
-
-/// How many payloads of one run are read at once.
-const READS_AT_ONCE: usize = 16;
+use super::{Engine, Error, cache::Loaded};
+use crate::workflow::{self, Arguments, Call, Handle, INPUTS, Stored, Task, unwrapped};
 
 impl Loaded {
     /// The call of `task`, if it is leased to `worker`.
@@ -76,51 +68,5 @@ impl Engine {
             call.insert(INPUTS.to_owned(), (*values[&inputs.at]).clone());
         }
         Ok(call)
-    }
-
-    /// The values of `stored`, from the state, from memory, or from the log: 1 GET for each of the
-    /// latter, and 1 more for a blob; several at once.
-    pub(super) async fn payloads(
-        &self,
-        handle: &Handle,
-        stored: &[Stored],
-    ) -> Result<HashMap<At, Json>, Error> {
-        let mut values = HashMap::with_capacity(stored.len());
-        let mut unknown = vec![];
-        for stored in stored {
-            let remembered = || self.inner.memory.payload(handle.run, stored.at);
-            match stored.value.clone().or_else(remembered) {
-                Some(value) => drop(values.insert(stored.at, value)),
-                None => unknown.push(stored.clone()),
-            }
-        }
-        if !unknown.is_empty() {
-            let reads = stream::iter(unknown).map(|stored| async move {
-                let value = self.read_payload(handle, &stored).await?;
-                Ok::<_, Error>((stored.at, value))
-            });
-            let read: Vec<_> =
-                Box::pin(reads.buffer_unordered(READS_AT_ONCE).try_collect()).await?;
-            values.extend(read);
-        }
-        Ok(values)
-    }
-
-    async fn read_payload(&self, handle: &Handle, stored: &Stored) -> Result<Json, Error> {
-        let run: RunId = handle.run;
-        let value = match self.inner.log.payload(handle, stored.at).await {
-            Ok(value) => value,
-            // A run that is being deleted has lost its start before it loses anything else.
-            Err(error @ log::Error::Corrupt { .. }) => {
-                return Err(if self.inner.log.names_run(handle).await? {
-                    error.into()
-                } else {
-                    no_such_run(handle)
-                });
-            }
-            Err(error) => return Err(error.into()),
-        };
-        self.inner.memory.put_payload(run, stored.at, value.clone(), stored.bytes);
-        Ok(value)
     }
 }
