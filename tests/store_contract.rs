@@ -30,9 +30,9 @@ use support::faulty::{Fault, FaultyStore, Op, Rule};
 use tempfile::TempDir;
 
 /// A bucket: others write to it too, and its clock is not ours.
-const SHARED: Traits = Traits { ordered: true, exclusive: false, along: false };
+const SHARED: Traits = Traits { ordered: true, ..Traits::NONE };
 /// A store whose clock is ours.
-const EXCLUSIVE: Traits = Traits { ordered: true, exclusive: true, along: false };
+const EXCLUSIVE: Traits = Traits { ordered: true, exclusive: true, ..Traits::NONE };
 
 /// A store for one test, with nothing in it.
 struct Subject {
@@ -539,7 +539,7 @@ async fn clocks_are_compared_again_when_the_process_stood_still_meanwhile() {
 
 #[tokio::test]
 async fn a_wrapped_store_keeps_its_traits() {
-    let traits = Traits { ordered: false, exclusive: true, along: false };
+    let traits = Traits { exclusive: true, ..Traits::NONE };
     let objects = Arc::new(InMemory::new());
     let store = Store::wrap(objects, traits, "test:");
     assert_eq!((store.is_ordered(), store.is_exclusive(), store.url()), (false, true, "test:"));

@@ -243,7 +243,7 @@ mod tests {
     };
 
     fn shared() -> Store {
-        let traits = Traits { ordered: true, exclusive: false, along: false };
+        let traits = Traits { ordered: true, ..Traits::NONE };
         Store::wrap(Arc::new(InMemory::new()), traits, "memory")
     }
 

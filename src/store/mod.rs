@@ -49,6 +49,11 @@ pub struct Traits {
     pub along: bool,
 }
 
+impl Traits {
+    /// Of a store that promises no more than that.
+    pub const NONE: Self = Self { ordered: false, exclusive: false, along: false };
+}
+
 /// A store, opened: what every layer above gets. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -106,7 +111,7 @@ impl Store {
         let slow = |inner| latency::delayed(inner, latency, Arc::clone(env));
         (self.objects, self.commits) = (slow(self.objects), slow(self.commits));
         let ordered = self.traits.ordered && latency.is_ordered();
-        self.traits = Traits { ordered, exclusive: false, along: false };
+        self.traits = Traits { ordered, ..Traits::NONE };
         self
     }
 

@@ -74,11 +74,7 @@ pub(super) async fn open(url: &str, env: Arc<dyn Env>) -> Result<Store, OpenErro
         Target::File { directory } => {
             let objects = open_directory(&directory)
                 .map_err(|source| OpenError::Directory { directory, source })?;
-            Ok(Store::wrap(
-                objects,
-                Traits { ordered: false, exclusive: false, along: false },
-                &shown,
-            ))
+            Ok(Store::wrap(objects, Traits::NONE, &shown))
         }
         Target::Bucket { cloud, bucket, prefix } => {
             let clients = remote::connect(cloud, &bucket, &prefix, &shown)?;

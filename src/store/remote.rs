@@ -55,7 +55,7 @@ pub(super) fn connect(
     Ok(Clients {
         objects: client(Role::Objects)?,
         commits: client(Role::Commits)?,
-        traits: Traits { ordered, exclusive: false, along: false },
+        traits: Traits { ordered, ..Traits::NONE },
     })
 }
 

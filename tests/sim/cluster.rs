@@ -11,7 +11,7 @@ use std::{
 use lazarus::{
     engine::{Config, Engine, Error},
     log,
-    store::{Store, Traits},
+    store::Store,
     workflow::Policy,
 };
 
@@ -232,11 +232,7 @@ impl Cluster {
             chance: Chance::new(world.seed, name),
         };
         let (world, life) = (Arc::clone(world), Arc::clone(life));
-        let traits = Traits {
-            ordered: world.is_ordered,
-            exclusive: world.is_exclusive,
-            along: world.is_exclusive,
-        };
+        let traits = world.traits();
         let way = Way { world, life, name: name.into(), build };
         let store = Store::wrap(Arc::new(way), traits, "sim:");
         let is_server = shape == Shape::Server;

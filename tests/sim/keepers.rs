@@ -9,7 +9,7 @@ use futures::future;
 use lazarus::{
     engine::{Auditor, Finding},
     env::Env,
-    store::{Store, Traits},
+    store::Store,
 };
 
 use super::{
@@ -100,11 +100,7 @@ fn auditor(world: &Arc<World>, name: &str) -> Auditor {
     let chance = Chance::new(world.seed, name);
     let timeline = world.timeline.clone();
     let env: Arc<dyn Env> = Arc::new(ProcessEnv { timeline, life: Arc::clone(&life), chance });
-    let traits = Traits {
-        ordered: world.is_ordered,
-        exclusive: world.is_exclusive,
-        along: world.is_exclusive,
-    };
+    let traits = world.traits();
     let (world, shards) = (Arc::clone(world), world.shards);
     let way = Way { world, life, name: name.into(), build: Build::Usual };
     let store = Store::wrap(Arc::new(way), traits, "sim:");

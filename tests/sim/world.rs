@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
+use lazarus::store::Traits;
 use object_store::{Error, Result};
 
 use super::{
@@ -58,6 +59,12 @@ pub struct World {
 }
 
 impl World {
+    /// What its bucket promises.
+    pub fn traits(&self) -> Traits {
+        let (ordered, exclusive) = (self.is_ordered, self.is_exclusive);
+        Traits { ordered, exclusive, along: exclusive }
+    }
+
     /// The world of `seed`, empty, and what it is spared.
     pub fn new(seed: u64, broken: Option<Broken>, is_read: bool, mercy: Mercy) -> Arc<Self> {
         let timeline = Timeline::new(seed);

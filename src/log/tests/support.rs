@@ -331,7 +331,7 @@ pub(super) fn seqs(tail: &Tail) -> Vec<u64> {
 pub(super) fn over(objects: Arc<dyn ObjectStore>) -> Store {
     Store::wrap(
         objects,
-        crate::store::Traits { ordered: true, exclusive: false, along: false },
+        crate::store::Traits { ordered: true, ..crate::store::Traits::NONE },
         "scripted",
     )
 }

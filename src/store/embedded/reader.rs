@@ -8,8 +8,8 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use super::database::Database;
 
 /// How many threads read. Each that rests is another to be woken, with memory of its own: when 20,000
-/// sleepers were due within five seconds, 32 of them took a sixth more CPU, made the last of a hundred
-/// twice as late, and kept a quarter more memory for each sleeper. Fewer would wait for a slow disk.
+/// sleepers were due within five seconds, 32 of them took a seventh more CPU, made the last of a hundred
+/// twice as late, and kept a third more memory for each sleeper. Fewer would wait for a slow disk.
 const THREADS: usize = 8;
 
 /// Reads one database; cheap to clone.

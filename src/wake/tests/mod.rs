@@ -144,7 +144,7 @@ impl ObjectStore for Moody {
 
 /// A store that lists in order, around `objects`.
 pub(crate) fn ordered(objects: Arc<dyn ObjectStore>, exclusive: bool) -> Store {
-    Store::wrap(objects, Traits { ordered: true, exclusive, along: false }, "test")
+    Store::wrap(objects, Traits { ordered: true, exclusive, ..Traits::NONE }, "test")
 }
 
 pub(crate) fn memory() -> Store {

@@ -141,7 +141,7 @@ struct World {
 
 impl World {
     async fn new(clock: &Arc<Clock>) -> Self {
-        let traits = Traits { ordered: true, exclusive: false, along: false };
+        let traits = Traits { ordered: true, ..Traits::NONE };
         let store = Store::wrap(Arc::new(InMemory::new()), traits, "memory");
         let engine = Engine::new(store, clock.clone(), 1, Config::of("fuzz/0"));
         let mut routes = RoutesBuilder::default();

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use lazarus::{
     engine::{Config, Engine},
-    store::{Store, Traits},
+    store::Store,
     workflow::{Policy, TaskToken},
 };
 
@@ -143,11 +143,7 @@ fn instance(
         life: Arc::clone(&life),
         chance: Chance::new(world.seed, name),
     };
-    let traits = Traits {
-        ordered: world.is_ordered,
-        exclusive: world.is_exclusive,
-        along: world.is_exclusive,
-    };
+    let traits = world.traits();
     let way = Way {
         world: Arc::clone(world),
         life: Arc::clone(&life),
