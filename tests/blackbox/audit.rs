@@ -47,11 +47,7 @@ struct World {
 
 fn store(objects: &Arc<InMemory>) -> Store {
     let objects: Arc<dyn ObjectStore> = objects.clone();
-    Store::wrap(
-        objects,
-        Traits { ordered: true, exclusive: false, along: false },
-        "memory (shared)",
-    )
+    Store::wrap(objects, Traits { ordered: true, ..Traits::NONE }, "memory (shared)")
 }
 
 async fn instance(objects: &Arc<InMemory>, clock: &Arc<Clock>, background: bool) -> Instance {
@@ -254,11 +250,7 @@ async fn a_bucket_after_executions_of_all_kinds_is_clean_and_an_audit_writes_not
     assert!(summary.commits > 30 && summary.snapshots > 20 && summary.blobs >= 5, "{summary:?}");
     // Where listing is not ordered, as on files.
     let objects: Arc<dyn ObjectStore> = world.objects.clone();
-    let store = Store::wrap(
-        objects,
-        Traits { ordered: false, exclusive: false, along: false },
-        "unordered",
-    );
+    let store = Store::wrap(objects, Traits::NONE, "unordered");
     let auditor = Auditor::new(store.clone(), world.clock.clone(), 1);
     assert_eq!(auditor.audit(|_| {}).await.expect("it is read"), summary);
     let cost = store.requests();
@@ -304,7 +296,7 @@ async fn an_audit_beside_engines_at_work_finds_nothing() {
         ..ThrottleConfig::default()
     };
     let slow: Arc<dyn ObjectStore> = Arc::new(ThrottledStore::new(world.objects.clone(), slow));
-    let traits = Traits { ordered: true, exclusive: false, along: false };
+    let traits = Traits { ordered: true, ..Traits::NONE };
     let slow = Store::wrap(slow, traits, "slow");
     let mut audits = 0;
     while !started.is_finished() {
@@ -424,7 +416,7 @@ async fn nothing_of_a_run_goes_before_all_that_it_needs_is_there() {
     assert_eq!(world.faults().await, [""; 0]);
 
     let faulty = FaultyStore::over(world.objects.clone());
-    let traits = Traits { ordered: true, exclusive: false, along: false };
+    let traits = Traits { ordered: true, ..Traits::NONE };
     let auditor =
         || Auditor::new(Store::wrap(faulty.objects(), traits, "faulty"), world.clock.clone(), 1);
     for prefix in ["wake/", "feed/"] {

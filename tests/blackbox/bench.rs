@@ -26,11 +26,7 @@ fn plan() -> Plan {
 }
 
 fn over(objects: Arc<dyn ObjectStore>) -> Store {
-    Store::wrap(
-        objects,
-        Traits { ordered: true, exclusive: false, along: false },
-        "memory (shared)",
-    )
+    Store::wrap(objects, Traits { ordered: true, ..Traits::NONE }, "memory (shared)")
 }
 
 /// Every key in the store.

@@ -1,15 +1,19 @@
 //! What things cost, in requests: the exact counts that the README promises.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use lazarus::{
     env::SystemEnv,
     proto::{cerebelum::ExecutionState as State, lazarus as v1},
     store::{Family, Operation, Requests, Store},
 };
+use object_store::ObjectStoreExt;
 use serde_json::json;
 
-use crate::support::{Bucket, Client, Done, Instance, Setup, structure};
+use crate::{
+    clock::Clock,
+    support::{Bucket, Client, Done, Instance, Setup, structure},
+};
 
 /// Requests that belong to an execution's own way: no lists for people, no signs of life.
 pub fn on_the_way(all: Requests) -> (u64, u64, u64) {
@@ -54,7 +58,7 @@ async fn a_warm_chain_of_ten_steps_costs_12_put_and_no_get_or_list() {
     client.register("w1", &[]).await;
     let mut polling = client.clone();
     let first = tokio::spawn(async move { polling.poll("w1", 10_000).await });
-    until_polling(&instance).await;
+    instance.until_polling(1).await;
     let before = instance.engine.store().requests();
     let id = start_by_version(&mut client, "chain", version).await;
     let mut task = first.await.expect("polled").expect("the first task");
@@ -168,9 +172,7 @@ async fn the_leases_of_a_fan_out_ride_in_one_commit() {
             tokio::spawn(async move { client.poll(&format!("p{n}"), 10_000).await })
         })
         .collect();
-    while instance.engine.waiting_polls() < WIDTH - 1 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    instance.until_polling(WIDTH - 1).await;
     instance.settle().await;
     let before = instance.engine.store().requests();
     client.submit("w0", &split, Done::Success(json!({"ok": 1}))).await;
@@ -287,12 +289,11 @@ async fn on_an_embedded_store_a_wake_reads_its_run_once() {
     assert_eq!(cost.in_family(Operation::Delete, Family::Wake), 2, "{cost}");
 }
 
-#[tokio::test]
-async fn a_wake_that_begins_with_an_old_commit_is_decided_on_the_newest_and_leaves_no_guard() {
-    let (_directory, store) = embedded().await;
-    let setup = Setup { reservations: false, ..Setup::counted() };
-    let first = Instance::start(store.clone(), &setup).await;
-    let mut client = first.client().await;
+/// Two sleeps of one run, of which the short one is over; its entry names the commit before the newest.
+async fn an_old_entry() -> (tempfile::TempDir, Arc<Clock>, Store, String) {
+    let ((directory, store), clock) = (embedded().await, Clock::fast());
+    let instance = Instance::start_in(store.clone(), &alone(), clock.clone()).await;
+    let mut client = instance.client().await;
     let begin: &[&str] = &["begin"];
     let steps =
         [("begin", &[] as &[&str]), ("short", begin), ("long", begin), ("after", &["short"])];
@@ -305,35 +306,47 @@ async fn a_wake_that_begins_with_an_old_commit_is_decided_on_the_newest_and_leav
         naps.push((worker, client.poll(worker, 10_000).await.expect("a nap")));
     }
     naps.sort_by_key(|(_, nap)| nap.step_name == "long");
-    // The entry of the short one names the commit before that of the long one.
-    for ((worker, nap), millis) in naps.iter().zip([300, 3_600_000]) {
+    for ((worker, nap), millis) in naps.iter().zip([60_000, 3_600_000]) {
         let sleep = Done::Sleep { millis, data: json!({}) };
         assert!(client.submit(worker, nap, sleep).await.success);
     }
-    first.settle().await;
-    first.kill();
-    tokio::time::sleep(Duration::from_millis(400)).await;
+    instance.settle().await;
+    instance.kill();
+    clock.skip(Duration::from_mins(2));
+    (directory, clock, store, id)
+}
 
-    let second = Instance::start(store, &setup).await;
-    let mut client = second.client().await;
-    second.engine.tick().await.expect("a pass");
+fn alone() -> Setup {
+    Setup { reservations: false, near_timers: false, ..Setup::counted() }
+}
+
+#[tokio::test]
+async fn a_wake_that_begins_with_an_old_commit_is_decided_on_the_newest_and_leaves_no_guard() {
+    let (_directory, clock, store, id) = an_old_entry().await;
+    let instance = Instance::start_in(store, &alone(), clock).await;
+    let mut client = instance.client().await;
+    instance.engine.tick().await.expect("a pass");
     let after = client.poll("w1", 10_000).await.expect("the step after the short sleep");
     assert_eq!(after.step_name, "after");
-    second.settle().await;
+    instance.settle().await;
     let ended = client.events(&id).await;
     let ended: Vec<_> = ended.iter().filter(|event| event["k"] == "sleep_ended").collect();
     assert_eq!(ended.len(), 1, "{ended:?}");
-    let entries = second.objects("wake").await;
+    let entries = instance.objects("wake").await;
     assert_eq!(entries.len(), 2, "a guard, and the timer of the long sleep: {entries:#?}");
 }
 
-/// Waits until the poll that was just sent waits at the engine.
-async fn until_polling(instance: &Instance) {
-    let begun = std::time::Instant::now();
-    while instance.engine.waiting_polls() == 0 {
-        assert!(begun.elapsed() < crate::support::PATIENCE, "the poll did not arrive");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+#[tokio::test]
+async fn a_wake_that_begins_with_a_commit_that_can_not_be_read_is_decided_on_the_newest() {
+    let (_directory, clock, store, _) = an_old_entry().await;
+    let instance = Instance::start_in(store.clone(), &alone(), clock).await;
+    // The newest comes first, and carries the state of the run.
+    let (old, _) = instance.objects("run").await.swap_remove(1);
+    store.objects().put(&old.into(), "not a commit".into()).await.expect("it is written");
+    instance.engine.tick().await.expect("a pass");
+    let mut client = instance.client().await;
+    let after = client.poll("w1", 10_000).await.expect("the step after the short sleep");
+    assert_eq!(after.step_name, "after");
 }
 
 #[tokio::test]

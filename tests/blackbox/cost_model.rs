@@ -18,7 +18,7 @@ use object_store::memory::InMemory;
 use serde_json::{Value, json};
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::support::{Bucket, Client, Done, Instance, PATIENCE, Setup, structure};
+use crate::support::{Bucket, Client, Done, Instance, Setup, structure};
 
 /// One execution of one step; what else a test needs it adds.
 const PLAIN: Workload = Workload {
@@ -120,7 +120,7 @@ async fn play(workload: &Workload) -> Played {
     }
     instance.settle().await;
     let first = poll(&client, "w0");
-    until_waiting(&instance, 1).await;
+    instance.until_polling(1).await;
     let before = instance.engine.store().requests();
     let start = v1::StartRequest {
         workflow: "played".to_owned(),
@@ -147,11 +147,11 @@ async fn play(workload: &Workload) -> Played {
         let fails = matches!(done, Done::Failure(_));
         let parts = if step == "step0" && workload.fan_out > 0 { workload.fan_out } else { 0 };
         let others: Vec<_> = (1..parts).map(|n| poll(&client, &format!("w{n}"))).collect();
-        until_waiting(&instance, others.len()).await;
+        instance.until_polling(others.len()).await;
         client.submit("w0", &task, done).await;
         if step.starts_with("ask") {
             let next = poll(&client, "w0");
-            until_waiting(&instance, 1).await;
+            instance.until_polling(1).await;
             approve(&mut client, &id, &step).await;
             task = next.await.expect("polled").expect("the step after");
             continue;
@@ -186,14 +186,6 @@ async fn play(workload: &Workload) -> Played {
 fn poll(client: &Client, worker: &str) -> tokio::task::JoinHandle<Option<Task>> {
     let (mut client, worker) = (client.clone(), worker.to_owned());
     tokio::spawn(async move { client.poll(&worker, 10_000).await })
-}
-
-async fn until_waiting(instance: &Instance, polls: usize) {
-    let begun = std::time::Instant::now();
-    while instance.engine.waiting_polls() < polls {
-        assert!(begun.elapsed() < PATIENCE, "not all polls arrived");
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
 }
 
 async fn approve(client: &mut Client, id: &str, step: &str) {
@@ -325,7 +317,7 @@ const NOTHING: Standing = Standing { instances: 0, has_workers: false, wake_look
 /// holds the walk at start, is not counted.
 async fn idle_hour(has_worker: bool) -> Requests {
     let env = Arc::new(Stepped(watch::Sender::new(0)));
-    let traits = Traits { ordered: true, exclusive: false, along: false };
+    let traits = Traits { ordered: true, ..Traits::NONE };
     let store = Store::wrap(Arc::new(InMemory::new()), traits, "memory (shared)");
     let engine = Engine::new(store.clone(), env.clone(), 1, Config::of("idle/test"));
     let mut working = JoinSet::new();

@@ -358,9 +358,7 @@ async fn polls_end_empty_when_the_instance_goes_down() {
     let instance = lone_instance().await;
     let mut client = instance.client().await;
     let poll = tokio::spawn(async move { client.poll("w1", 60_000).await });
-    while instance.engine.waiting_polls() == 0 {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    instance.until_polling(1).await;
     let begun = Instant::now();
     instance.engine.begin_shutdown();
     assert_eq!(poll.await.expect("polled"), None);

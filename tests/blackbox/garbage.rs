@@ -353,7 +353,7 @@ impl World {
     }
 
     fn auditor(&self) -> Auditor {
-        let traits = Traits { ordered: true, exclusive: false, along: false };
+        let traits = Traits { ordered: true, ..Traits::NONE };
         let store = Store::wrap(Arc::clone(&self.objects), traits, "memory (shared)");
         Auditor::new(store, self.clock.clone(), 1)
     }

@@ -30,7 +30,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// Longer than closed executions are kept by default.
 const MONTH: Duration = Duration::from_hours(24 * 31);
 
-const TRAITS: Traits = Traits { ordered: true, exclusive: false, along: false };
+const TRAITS: Traits = Traits { ordered: true, ..Traits::NONE };
 
 /// A bucket, a clock, and what happened in it.
 #[derive(Clone)]

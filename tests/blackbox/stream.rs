@@ -156,9 +156,7 @@ async fn a_chain_of_ten_costs_12_put_and_its_outputs_are_the_next_inputs() {
         });
     }
     let running = Running::start(worker);
-    while instance.engine.waiting_polls() < 4 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    instance.until_polling(4).await;
     let before = instance.engine.store().requests();
     let mut client = instance.client().await;
     let request = v1::StartRequest { workflow: "chain".to_owned(), version, ..Default::default() };
@@ -207,9 +205,7 @@ async fn a_hundred_steps_beside_each_other_and_a_join_cost_at_most_20_put() {
         });
     }
     let running = Running::start(worker);
-    while instance.engine.waiting_polls() < 100 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    instance.until_polling(100).await;
     let before = instance.engine.store().requests();
     let request = v1::StartRequest { workflow: "fan".to_owned(), version, ..Default::default() };
     let id = client.start(request).await.expect("it starts").execution_id;

@@ -7,7 +7,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::TryStreamExt;
@@ -69,7 +69,7 @@ impl Bucket {
 
     /// The bucket as one engine of several sees it.
     pub async fn store(&self) -> Store {
-        let shared = Traits { ordered: true, exclusive: false, along: false };
+        let shared = Traits { ordered: true, ..Traits::NONE };
         match self {
             Self::Memory(objects) => Store::wrap(Arc::clone(objects), shared, "memory (shared)"),
             Self::Url(url) => open(url).await,
@@ -284,6 +284,15 @@ impl Instance {
         let handle = self.runtime.as_ref().expect("it runs").handle();
         let settled = handle.spawn(async move { engine.drain(PATIENCE).await });
         assert!(settled.await.expect("it drains"), "effects did not come to an end");
+    }
+
+    /// Waits until so many polls and free slots wait for a task.
+    pub async fn until_polling(&self, polls: usize) {
+        let begun = Instant::now();
+        while self.engine.waiting_polls() < polls {
+            assert!(begun.elapsed() < PATIENCE, "the polls did not arrive");
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     }
 
     /// Wakes what is due 20 times a second from now on, as a schedule does for functions.

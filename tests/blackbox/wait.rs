@@ -94,7 +94,7 @@ async fn the_end_on_another_instance_is_seen_within_seconds() {
 async fn who_asks_after_a_restart_hears_at_once_of_an_end_before_it() {
     // Nobody else closes it meanwhile, so this is the only look before the time is over.
     let objects: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-    let alone = Traits { ordered: true, exclusive: true, along: false };
+    let alone = Traits { ordered: true, exclusive: true, ..Traits::NONE };
     let store = || Store::wrap(Arc::clone(&objects), alone, "memory (own)");
     let first = Instance::start(store(), &Setup::new()).await;
     let mut client = first.client().await;
